@@ -1,0 +1,128 @@
+package hsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"keysetd.example/hsm/wire"
+)
+
+// Config describes one token.
+type Config struct {
+	// Name of the token in the configuration, for logs, metrics and the PIN marker. Needed.
+	Name string
+	// Command of the worker and its arguments. Left out, this program itself:
+	// {"/proc/self/exe", "token"}, which stays the same file when the binary is replaced.
+	Command []string
+	// Launch starts a worker instead of Command. Left out, Command is run.
+	Launch func(context.Context) (Worker, error)
+	// Open names the module and the token in it. Needed: Module (unless Launch is given), and
+	// Label or Serial.
+	Open wire.OpenRequest
+	// Environment for the worker beyond what it inherits (PATH, HOME, and the names that known
+	// modules read, such as SOFTHSM2_CONF). Left out, nothing is added.
+	Environment map[string]string
+	// Sessions that sign at the same time. Left out (0), 8.
+	Sessions int
+	// Queue is how many calls may wait for a session; one more is refused at once with
+	// ErrOverloaded. Left out (0), 1024.
+	Queue int
+	// Verify says which signatures are verified before they are released. Left out, VerifyRSA.
+	Verify VerifyMode
+
+	// PIN returns the user's PIN, read afresh for each login; what it returns is zeroed. Needed.
+	PIN func(context.Context) ([]byte, error)
+	// PINSource identifies where the PIN comes from as it is now, and is another string
+	// once the PIN may have changed; it tells nothing of the PIN. FilePINSource makes one. Left
+	// out, a login that was cut off blocks until RetryPIN even where the PIN was right before.
+	PINSource func() (string, error)
+	// Marker keeps a wrong PIN from being tried twice. Left out, that holds only within this
+	// Token's life.
+	Marker *PINMarker
+
+	// Serial returns the serial number remembered for this token, or "" if none is yet. A token
+	// with another is never logged in to. Left out, any serial number will do.
+	Serial func() string
+	// RememberSerial is called with the serial number after the first login that succeeded
+	// while Serial returned "". Left out, nothing is remembered.
+	RememberSerial func(serial string) error
+
+	// Logger for what happens to the token. Left out, slog.DiscardHandler's.
+	Logger *slog.Logger
+	// Metrics that get this token's series. Left out, nobody sees them.
+	Metrics *Metrics
+	// OnChange is called after the token came up or went down. It must not block. Left out,
+	// nobody is told.
+	OnChange func()
+}
+
+// complete returns c with its defaults, or what is wrong with it.
+func (c Config) complete() (Config, error) {
+	if c.Name == "" {
+		return c, errors.New("a token needs a name")
+	}
+	wrong := func(format string, args ...any) (Config, error) {
+		return c, fmt.Errorf("token %s: "+format, append([]any{c.Name}, args...)...)
+	}
+	switch {
+	case c.Launch == nil && c.Open.Module == "":
+		return wrong("no PKCS#11 module is named")
+	case c.Open.Label == "" && c.Open.Serial == "":
+		return wrong("neither a label nor a serial number is given")
+	case c.PIN == nil:
+		return wrong("there is no source for the PIN")
+	case c.Sessions < 0 || c.Sessions > 1<<12:
+		return wrong("%d sessions: give 1 to 4096, or none for 8", c.Sessions)
+	case c.Queue < 0:
+		return wrong("a queue of %d: give 1 or more, or none for 1024", c.Queue)
+	}
+	if c.Verify == "" {
+		c.Verify = VerifyRSA
+	}
+	if err := c.Verify.check(); err != nil {
+		return wrong("%w", err)
+	}
+	if c.Sessions == 0 {
+		c.Sessions = 8
+	}
+	if c.Queue == 0 {
+		c.Queue = 1024
+	}
+	if c.PINSource == nil {
+		c.PINSource = func() (string, error) { return "", nil }
+	}
+	if c.Marker == nil {
+		c.Marker = new(PINMarker)
+	}
+	if c.Serial == nil {
+		c.Serial = func() string { return "" }
+		c.RememberSerial = nil
+	}
+	if c.RememberSerial == nil {
+		c.RememberSerial = func(string) error { return nil }
+	}
+	return c.quiet(), nil
+}
+
+// quiet fills in those that only report, and how a worker is started.
+func (c Config) quiet() Config {
+	if len(c.Command) == 0 {
+		c.Command = []string{"/proc/self/exe", "token"}
+	}
+	if c.Launch == nil {
+		c.Launch = c.startProcess
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.Logger = c.Logger.With("token", c.Name)
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics()
+	}
+	if c.OnChange == nil {
+		c.OnChange = func() {}
+	}
+	return c
+}

@@ -1,0 +1,146 @@
+package hsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"keysetd.example/hsm/wire"
+)
+
+// epoch is one worker from its start to its end. Whatever finds that it can no longer
+// be relied on calls end; the supervisor does the rest.
+type epoch struct {
+	token  *Token
+	worker Worker
+	client *wire.Client
+	info   Info
+
+	// slots is full when twice as many signatures are at the worker as it has sessions: enough
+	// for a session never to idle, few enough for those behind to be free to give up.
+	slots     chan struct{}
+	inventory inventory
+
+	ctx context.Context // ends with the cause of the epoch's end
+	end context.CancelCauseFunc
+}
+
+// begin starts a worker and brings it to where it signs. On an error no worker is left.
+func (t *Token) begin() (*epoch, error) {
+	ctx, cancel := context.WithTimeoutCause(t.ctx, limit(wire.OpOpen), errLimit(wire.OpOpen))
+	defer cancel()
+	w, err := t.cfg.Launch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// A worker that blocks on what it is told can only be killed.
+	defer context.AfterFunc(ctx, w.Kill)()
+
+	e := &epoch{token: t, worker: w, slots: make(chan struct{}, 2*t.cfg.Sessions)}
+	e.ctx, e.end = context.WithCancelCause(t.ctx)
+	err = e.open(ctx)
+	if err == nil {
+		err = e.login(ctx)
+	}
+	if err == nil {
+		_, err = e.list(ctx)
+	}
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+			err = fmt.Errorf("%w (%w)", err, cause)
+		}
+		e.end(err)
+		e.stop()
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *epoch) open(ctx context.Context) error {
+	client, _, err := wire.NewClient(ctx, e.worker.Conn())
+	if err != nil {
+		return fmt.Errorf("greet the worker: %w", err)
+	}
+	e.client = client
+	go func() {
+		<-client.Done()
+		e.end(fmt.Errorf("the connection to the worker (pid %d) ended: %w", e.worker.PID(), client.Err()))
+	}()
+	info, timing, err := client.Open(ctx, e.token.cfg.Open)
+	if timing.Call > 0 {
+		e.token.metrics.other[wire.OpOpen].Observe(timing.Call.Seconds())
+	}
+	if err != nil {
+		return fmt.Errorf("open the token: %w", err)
+	}
+	if want := e.token.cfg.Serial(); want != "" && info.Serial != want {
+		return fmt.Errorf("%w: it is %q, and %q is remembered: `keysetctl token accept` accepts it", ErrWrongSerial, info.Serial, want)
+	}
+	e.info = info
+	return nil
+}
+
+// stop gives the worker a moment to finalise the module, so that an appliance gets its
+// sessions back, and ends it.
+func (e *epoch) stop() {
+	if e.client != nil && e.client.Err() == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+		defer cancel()
+		// Close's frame may find a full socket, which no context ends.
+		defer context.AfterFunc(ctx, func() { e.client.Abort(errStopped) })()
+		if e.client.Close(ctx) == nil {
+			select {
+			case <-e.worker.Exited():
+			case <-ctx.Done():
+			}
+		}
+	}
+	e.worker.Kill()
+	select {
+	case <-e.worker.Exited():
+	case <-time.After(unkillableAfter):
+		e.token.cfg.Logger.Error("the worker was killed and does not end; another is started beside it", "worker", e.worker.PID())
+	}
+}
+
+// unkillableAfter: a process that was killed and is still there is in a system call that
+// cannot be interrupted.
+const unkillableAfter = 5 * time.Second
+
+var errStopped = errors.New("the worker did not finalise the module in time")
+
+type outcome[T any] struct {
+	value T
+	err   error
+}
+
+// call asks the worker of e for one thing and waits for the answer, for the epoch's end, or for
+// ctx. When ctx ends first, the call goes on behind: its answer still counts in the
+// metrics and against the epoch, and finished is called only when there is one.
+func call[T any](ctx context.Context, e *epoch, op wire.Op, o prometheus.Observer, finished func(wire.Timing),
+	ask func(context.Context) (T, wire.Timing, error)) (T, error) {
+	ch := make(chan outcome[T], 1)
+	go func() {
+		limited, cancel := context.WithTimeoutCause(e.ctx, limit(op), errLimit(op))
+		defer cancel()
+		v, timing, err := ask(limited)
+		if timing.Call > 0 {
+			o.Observe(timing.Call.Seconds())
+		}
+		if err != nil && judge(op, err) == endsEpoch {
+			e.end(fmt.Errorf("%s: %w", op, err)) // of several causes the first stays
+		}
+		finished(timing)
+		ch <- outcome[T]{v, err}
+	}()
+	select {
+	case r := <-ch:
+		return r.value, r.err
+	case <-ctx.Done():
+		var zero T
+		return zero, e.token.unavailable(ctx)
+	}
+}

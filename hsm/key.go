@@ -1,0 +1,122 @@
+package hsm
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"encoding/asn1"
+	"fmt"
+	"io"
+	"math/big"
+	"slices"
+	"time"
+
+	"keysetd.example/hsm/wire"
+	"keysetd.example/internal/keyspec"
+)
+
+// Key is a private key on a token, whatever epoch that is in.
+type Key struct {
+	token *Token
+	ref   Ref
+	pub   crypto.PublicKey
+}
+
+// Key returns the key that ref names, whose public half is pub. The token is not asked: a key
+// that is not there shows itself when it signs. A public key that is none of the key
+// specs is an error.
+func (t *Token) Key(ref Ref, pub crypto.PublicKey) (*Key, error) {
+	if len(ref.ID) == 0 && ref.Label == "" {
+		return nil, t.wrap(fmt.Errorf("a key needs a CKA_ID or a label"))
+	}
+	if _, err := keyspec.Of(pub); err != nil {
+		return nil, t.wrap(fmt.Errorf("key %s: %w: %w", refName(ref), ErrUnsupported, err))
+	}
+	return &Key{token: t, ref: Ref{ID: slices.Clone(ref.ID), Label: ref.Label}, pub: pub}, nil
+}
+
+// Public returns the public half.
+func (k *Key) Public() crypto.PublicKey { return k.pub }
+
+// Sign signs a digest of the hash that opts names: SHA-256, SHA-384 or SHA-512. RSA signs
+// by PKCS #1 v1.5, or by PSS where opts is an *rsa.PSSOptions with a salt of the hash's length;
+// ECDSA returns r‖s (IEEE P1363); Ed25519 signs the message itself, with crypto.Hash(0).
+//
+// If the epoch ends meanwhile the signature is asked for once more in the next one.
+// Errors wrap ErrBadDigest, ErrUnsupported, ErrOverloaded, ErrUnavailable, ErrKeyNotFound, ErrBadSignature
+// or ErrClosed.
+func (k *Key) Sign(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return k.sign(ctx, digest, opts, k.token.cfg.Verify.wants(k.pub))
+}
+
+func (k *Key) sign(ctx context.Context, digest []byte, opts crypto.SignerOpts, verify bool) ([]byte, error) {
+	t := k.token
+	mechanism, data, err := prepare(k.pub, digest, opts)
+	if err != nil {
+		return nil, k.wrap(err)
+	}
+	r := wire.SignRequest{Key: k.ref, Mechanism: mechanism, Data: data}
+	for again := false; ; again = true {
+		e, waited, err := t.acquire(ctx, again)
+		if err != nil {
+			return nil, err
+		}
+		sig, err := e.sign(ctx, r, waited)
+		switch {
+		case err == nil && wellFormed(k.pub, sig) && (!verify || verifies(k.pub, digest, sig, opts)):
+			return sig, nil
+		case err == nil:
+			return nil, k.alarm(e, mechanism)
+		case ctx.Err() != nil, again, judge(wire.OpSign, err) != endsEpoch:
+			return nil, k.wrap(sentinel(wire.OpSign, err))
+		}
+	}
+}
+
+// alarm ends an epoch whose token computes wrongly. The signature stays here.
+func (k *Key) alarm(e *epoch, m wire.Mechanism) error {
+	err := k.wrap(fmt.Errorf("%w: %v", ErrBadSignature, m))
+	k.token.cfg.Logger.Error("ALARM: the token returned a signature that does not verify; it was not released",
+		"key", refName(k.ref), "mechanism", m.String(), "serial", e.info.Serial)
+	e.end(err)
+	return err
+}
+
+func (k *Key) wrap(err error) error {
+	return fmt.Errorf("token %s: sign with key %s: %w", k.token.cfg.Name, refName(k.ref), err)
+}
+
+// sign has one signature made in e, in a slot that acquire took.
+func (e *epoch) sign(ctx context.Context, r wire.SignRequest, waited time.Duration) ([]byte, error) {
+	m := e.token.metrics
+	return call(ctx, e, wire.OpSign, m.sign[r.Mechanism],
+		func(timing wire.Timing) {
+			<-e.slots
+			m.wait.Observe((waited + timing.Wait).Seconds())
+		},
+		func(ctx context.Context) ([]byte, wire.Timing, error) { return e.client.Sign(ctx, r) })
+}
+
+// Signer is the key for the standard library, crypto/x509 above all: each signature waits
+// until ctx ends, and those of ECDSA are in ASN.1.
+func (k *Key) Signer(ctx context.Context) crypto.Signer { return signer{ctx, k} }
+
+type signer struct {
+	ctx context.Context
+	key *Key
+}
+
+func (s signer) Public() crypto.PublicKey { return s.key.pub }
+
+// Sign implements crypto.Signer. The token has its own randomness.
+func (s signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	sig, err := s.key.Sign(s.ctx, digest, opts)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := s.key.pub.(*ecdsa.PublicKey); ok {
+		r, s := split(sig)
+		return asn1.Marshal(struct{ R, S *big.Int }{r, s}) // Ecdsa-Sig-Value, RFC 3279 §2.2.3
+	}
+	return sig, nil
+}

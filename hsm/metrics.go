@@ -1,0 +1,90 @@
+package hsm
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"keysetd.example/hsm/wire"
+	"keysetd.example/internal/keyspec"
+	"keysetd.example/internal/metric"
+)
+
+// Metrics are those of all tokens of a daemon. It is a prometheus.Collector.
+type Metrics struct {
+	duration *prometheus.HistogramVec
+	wait     *prometheus.HistogramVec
+	up       *prometheus.GaugeVec
+	restarts *prometheus.CounterVec
+}
+
+// NewMetrics returns metrics without a series: each Token adds its own when it starts.
+func NewMetrics() *Metrics {
+	return &Metrics{
+		duration: prometheus.NewHistogramVec(metric.Seconds("keysetd_token_operation_duration_seconds",
+			"Time inside the PKCS#11 module, failed operations included."), []string{"token", "operation", "mechanism"}),
+		wait: prometheus.NewHistogramVec(metric.Seconds("keysetd_session_wait_seconds",
+			"Time that a signature waited for a session."), []string{"token"}),
+		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "keysetd_token_up",
+			Help: "1 while the token is logged in and answers, else 0."}, []string{"token"}),
+		restarts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "keysetd_worker_restarts_total",
+			Help: "Worker processes started after the first."}, []string{"token"}),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, c := range m.collectors() {
+		c.Describe(ch)
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range m.collectors() {
+		c.Collect(ch)
+	}
+}
+
+func (m *Metrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.duration, m.wait, m.up, m.restarts}
+}
+
+// tokenMetrics are one token's series, resolved once.
+type tokenMetrics struct {
+	sign     [wire.EdDSA + 1]prometheus.Observer // by wire.Mechanism
+	generate map[keyspec.Spec]prometheus.Observer
+	other    map[wire.Op]prometheus.Observer
+	wait     prometheus.Observer
+	up       prometheus.Gauge
+	restarts prometheus.Counter
+}
+
+func (m *Metrics) of(token string) *tokenMetrics {
+	t := &tokenMetrics{
+		generate: map[keyspec.Spec]prometheus.Observer{},
+		other:    map[wire.Op]prometheus.Observer{},
+		wait:     m.wait.WithLabelValues(token),
+		up:       m.up.WithLabelValues(token),
+		restarts: m.restarts.WithLabelValues(token),
+	}
+	for mech := wire.RSAPKCS; mech <= wire.EdDSA; mech++ {
+		t.sign[mech] = m.duration.WithLabelValues(token, wire.OpSign.String(), mech.String())
+	}
+	for _, s := range keyspec.All() {
+		t.generate[s] = m.duration.WithLabelValues(token, wire.OpGenerate.String(), generator(s))
+	}
+	for _, op := range []wire.Op{wire.OpOpen, wire.OpLogin, wire.OpList, wire.OpDestroy} {
+		t.other[op] = m.duration.WithLabelValues(token, op.String(), "")
+	}
+	return t
+}
+
+// generator is the CKM_ name, without its prefix, of the mechanism that makes such a key pair.
+func generator(s keyspec.Spec) string {
+	switch {
+	case s.RSA():
+		return "RSA_PKCS_KEY_PAIR_GEN"
+	case s.Curve() != nil:
+		return "EC_KEY_PAIR_GEN"
+	}
+	return "EC_EDWARDS_KEY_PAIR_GEN"
+}

@@ -1,0 +1,354 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"keysetd.example/internal/keyspec"
+)
+
+// backend answers by its functions; those not set give an error.
+type backend struct {
+	open     func(OpenRequest) (TokenInfo, error)
+	login    func(LoginRequest) error
+	init     func(InitTokenRequest) (TokenInfo, error)
+	list     func(ListRequest) ([]Object, error)
+	generate func(GenerateRequest) (Object, error)
+	sign     func(SignRequest, *Timing) ([]byte, error)
+	destroy  func(Ref) (DestroyReply, error)
+	close    func() error
+}
+
+var errNotSet = errors.New("not part of this test")
+
+func (b *backend) Open(r OpenRequest) (TokenInfo, error) {
+	if b.open == nil {
+		return TokenInfo{}, errNotSet
+	}
+	return b.open(r)
+}
+
+func (b *backend) Login(r LoginRequest) error {
+	if b.login == nil {
+		return errNotSet
+	}
+	return b.login(r)
+}
+
+func (b *backend) InitToken(r InitTokenRequest) (TokenInfo, error) {
+	if b.init == nil {
+		return TokenInfo{}, errNotSet
+	}
+	return b.init(r)
+}
+
+func (b *backend) List(r ListRequest) ([]Object, error) {
+	if b.list == nil {
+		return nil, errNotSet
+	}
+	return b.list(r)
+}
+
+func (b *backend) Generate(r GenerateRequest) (Object, error) {
+	if b.generate == nil {
+		return Object{}, errNotSet
+	}
+	return b.generate(r)
+}
+
+func (b *backend) Sign(r SignRequest, t *Timing) ([]byte, error) {
+	if b.sign == nil {
+		return nil, errNotSet
+	}
+	return b.sign(r, t)
+}
+
+func (b *backend) Destroy(r Ref) (DestroyReply, error) {
+	if b.destroy == nil {
+		return DestroyReply{}, errNotSet
+	}
+	return b.destroy(r)
+}
+
+func (b *backend) Close() error {
+	if b.close == nil {
+		return nil
+	}
+	return b.close()
+}
+
+// socketPair returns both ends of the kind of connection that daemon and worker use.
+func socketPair(t testing.TB) (daemon, worker net.Conn) {
+	t.Helper()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := func(fd int) net.Conn {
+		f := os.NewFile(uintptr(fd), "pair")
+		defer f.Close()
+		c, err := net.FileConn(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	return conn(fds[0]), conn(fds[1])
+}
+
+// start serves b and returns a client of it, and what Serve will return.
+func start(t testing.TB, b Backend) (*Client, <-chan error) {
+	t.Helper()
+	daemon, worker := socketPair(t)
+	served := make(chan error, 1)
+	go func() { served <- Serve(worker, b) }()
+	c, h, err := NewClient(t.Context(), daemon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.PID != os.Getpid() {
+		t.Fatalf("the worker's PID is %d, want %d", h.PID, os.Getpid())
+	}
+	t.Cleanup(func() { c.Abort(errClosed) })
+	return c, served
+}
+
+// within fails the test if ch gives nothing for as long as a test may take.
+func within[T any](t testing.TB, what string, ch <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(10 * time.Second):
+		t.Fatalf("%s: nothing happened", what)
+		panic("unreachable")
+	}
+}
+
+func yes(v bool) *bool { return &v }
+
+func TestEveryCall(t *testing.T) {
+	open := OpenRequest{Module: "/m.so", Label: "l", Serial: "s", Manufacturer: "a", Model: "b", Reserved: "r"}
+	info := TokenInfo{Label: "l", Serial: "s", MaxSessions: 1 << 40, PINFinalTry: true, Mechanisms: []uint64{1, 0x80000001}}
+	list := ListRequest{Prefix: "keysetd:"}
+	object := Object{ID: []byte{0, 255}, Label: "ü", Private: true, PublicKey: []byte{1}, Attributes: PrivateAttributes{Token: yes(true), Extractable: yes(false)}}
+	generate := GenerateRequest{ID: []byte{1}, Label: "k", Spec: keyspec.P521, Usage: Sign}
+	sign := SignRequest{Key: Ref{ID: []byte{1, 0}, Label: "k"}, Mechanism: RSAPSS384, Data: []byte("digest")}
+	timing := Timing{Wait: 3 * time.Microsecond, Call: time.Hour}
+	var closed bool
+	c, served := start(t, &backend{
+		open: func(r OpenRequest) (TokenInfo, error) { return info, differs(r, open) },
+		login: func(r LoginRequest) error {
+			return differs(LoginRequest{r.Sessions, slices.Clone(r.PIN)}, LoginRequest{8, []byte("1234\x00")})
+		},
+		init: func(r InitTokenRequest) (TokenInfo, error) {
+			return info, differs(r, InitTokenRequest{"l", []byte("so"), []byte("user")})
+		},
+		list:     func(r ListRequest) ([]Object, error) { return []Object{object, {}}, differs(r, list) },
+		generate: func(r GenerateRequest) (Object, error) { return object, differs(r, generate) },
+		sign: func(r SignRequest, t *Timing) ([]byte, error) {
+			*t = timing
+			return []byte("signature"), differs(r, sign)
+		},
+		destroy: func(r Ref) (DestroyReply, error) { return DestroyReply{Objects: 2}, differs(r, sign.Key) },
+		close:   func() error { closed = true; return nil },
+	})
+	ctx := t.Context()
+
+	gotInfo, took, err := c.Open(ctx, open)
+	check(t, "open", gotInfo, info, err)
+	if took.Call <= 0 {
+		t.Errorf("open took %v", took)
+	}
+	pin, so := []byte("1234\x00"), []byte("so")
+	_, err = c.Login(ctx, LoginRequest{Sessions: 8, PIN: pin})
+	check(t, "login leaves the PIN", pin, make([]byte, 5), err)
+	pin = []byte("user")
+	gotInfo, _, err = c.InitToken(ctx, InitTokenRequest{"l", so, pin})
+	check(t, "init-token", gotInfo, info, err)
+	check(t, "init-token leaves the PINs", [][]byte{so, pin}, [][]byte{{0, 0}, {0, 0, 0, 0}}, nil)
+	objects, _, err := c.List(ctx, list)
+	check(t, "list", objects, []Object{object, {}}, err)
+	made, _, err := c.Generate(ctx, generate)
+	check(t, "generate", made, object, err)
+	sig, took, err := c.Sign(ctx, sign)
+	check(t, "sign", sig, []byte("signature"), err)
+	check(t, "sign's timing", took, timing, nil)
+	gone, _, err := c.Destroy(ctx, sign.Key)
+	check(t, "destroy", gone, DestroyReply{Objects: 2}, err)
+	check(t, "close", closed, false, nil)
+	err = c.Close(ctx)
+	check(t, "close", closed, true, err)
+	if err := within(t, "Serve", served); err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	if _, _, err := c.List(ctx, list); !errors.Is(err, errClosed) {
+		t.Errorf("a call after Close: %v", err)
+	}
+}
+
+func check[T any](t *testing.T, what string, got, want T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Errorf("%s: %v", what, err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s: got %+v, want %+v", what, got, want)
+	}
+}
+
+func differs[T any](got, want T) error {
+	if !reflect.DeepEqual(got, want) {
+		return errors.New("the request arrived changed")
+	}
+	return nil
+}
+
+func TestErrorsKeepTheirCode(t *testing.T) {
+	want := &Error{Code: 0x80000123, Function: "C_Sign", Reason: Unsupported, Message: "signing"}
+	c, _ := start(t, &backend{
+		sign: func(SignRequest, *Timing) ([]byte, error) { return nil, errors.Join(errors.New("outside"), want) },
+		list: func(ListRequest) ([]Object, error) { return nil, errors.New("of no class") },
+	})
+	_, _, err := c.Sign(t.Context(), SignRequest{})
+	if got, ok := errors.AsType[*Error](err); !ok || *got != *want {
+		t.Errorf("got %#v, want %#v", err, want)
+	}
+	_, _, err = c.List(t.Context(), ListRequest{})
+	if got, ok := errors.AsType[*Error](err); !ok || got.Reason != Protocol || got.Message != "of no class" {
+		t.Errorf("got %#v", err)
+	}
+}
+
+// Each call's reply is released in the reverse order of the calls.
+func TestRepliesOutOfOrder(t *testing.T) {
+	const n = 50
+	var arrived sync.WaitGroup
+	arrived.Add(n)
+	gates := make([]chan struct{}, n+1)
+	for i := range gates {
+		gates[i] = make(chan struct{})
+	}
+	close(gates[n])
+	c, _ := start(t, &backend{sign: func(r SignRequest, _ *Timing) ([]byte, error) {
+		i := int(r.Data[0])
+		arrived.Done()
+		<-gates[i+1]
+		return slices.Clone(r.Data), nil
+	}})
+	go arrived.Wait()
+	var calls sync.WaitGroup
+	for i := range n {
+		calls.Go(func() {
+			got, _, err := c.Sign(t.Context(), SignRequest{Data: []byte{byte(i)}})
+			if err != nil || !bytes.Equal(got, []byte{byte(i)}) {
+				t.Errorf("call %d got %v, %v", i, got, err)
+			}
+			close(gates[i])
+		})
+	}
+	calls.Wait()
+}
+
+func TestVersionsDiffer(t *testing.T) {
+	t.Run("the worker refuses the daemon's", func(t *testing.T) {
+		daemon, worker := socketPair(t)
+		served := make(chan error, 1)
+		go func() { served <- Serve(worker, &backend{}) }()
+		daemon.Write(appendFrame(nil, 7, uint8(OpHello), `{"version": 99}`))
+		f, err := newReader(daemon).frame()
+		if err != nil || f.id != 7 {
+			t.Fatalf("got %v, %v", f, err)
+		}
+		if _, _, err = parseReply(f); err == nil || !strings.Contains(err.Error(), "daemon speaks version 99 of the frame protocol and the worker 1") {
+			t.Errorf("got %v", err)
+		}
+		if err := within(t, "Serve", served); err == nil {
+			t.Error("Serve went on")
+		}
+	})
+	t.Run("the daemon refuses the worker's", func(t *testing.T) {
+		daemon, worker := socketPair(t)
+		go func() {
+			f, _ := newReader(worker).frame()
+			worker.Write(appendFrame(nil, f.id, statusOK, string(make([]byte, timingLen))+`{"version": 99}`))
+		}()
+		_, _, err := NewClient(t.Context(), daemon)
+		if err == nil || !strings.Contains(err.Error(), "daemon speaks version 1 of the frame protocol and the worker 99") {
+			t.Errorf("got %v", err)
+		}
+		if _, err := daemon.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("the connection was left open: %v", err)
+		}
+	})
+	t.Run("a worker that says nothing", func(t *testing.T) {
+		daemon, _ := socketPair(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, _, err := NewClient(ctx, daemon); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func appendFrame(b []byte, id uint32, code uint8, body string) []byte {
+	f := append(beginFrame(nil, id, code), body...)
+	endFrame(f)
+	return append(b, f...)
+}
+
+func TestOpNames(t *testing.T) {
+	for op := OpHello; op <= OpClose; op++ {
+		if strings.HasPrefix(op.String(), "op-") {
+			t.Errorf("%d has no name", op)
+		}
+	}
+	for m := RSAPKCS; m <= EdDSA; m++ {
+		if strings.HasPrefix(m.String(), "mechanism-") {
+			t.Errorf("%d has no name", m)
+		}
+	}
+	if Op(0).String() != "op-0" || Op(200).String() != "op-200" || Mechanism(0).String() != "mechanism-0" {
+		t.Error("an unknown number has a name")
+	}
+}
+
+// A signature large or small goes through, and neither end keeps a large buffer.
+func TestLargeBodies(t *testing.T) {
+	c, _ := start(t, &backend{sign: func(r SignRequest, _ *Timing) ([]byte, error) { return r.Data, nil }})
+	for _, n := range []int{0, 1, bufferLen - 64, bufferLen, firstStep + 1, 3<<20 + 17} {
+		data := bytes.Repeat([]byte("0123456789abcde"), n/15+1)[:n]
+		got, _, err := c.Sign(t.Context(), SignRequest{Data: data})
+		if err != nil || !bytes.Equal(got, data) {
+			t.Fatalf("%d bytes: got %d, %v", n, len(got), err)
+		}
+		c.writer.busy <- struct{}{}
+		if cap(c.writer.buf) > bufferLen {
+			t.Errorf("the client keeps %d bytes after a request of %d", cap(c.writer.buf), n)
+		}
+		<-c.writer.busy
+	}
+	s := &server{conn: nopConn{}}
+	s.reply(1, Timing{}, make([]byte, 1<<20), nil)
+	if cap(s.buf) > bufferLen {
+		t.Errorf("the server keeps %d bytes", cap(s.buf))
+	}
+}
+
+type nopConn struct{}
+
+func (nopConn) Read([]byte) (int, error)    { return 0, io.EOF }
+func (nopConn) Write(p []byte) (int, error) { return len(p), nil }
+func (nopConn) Close() error                { return nil }

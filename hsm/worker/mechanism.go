@@ -1,0 +1,38 @@
+package worker
+
+import (
+	"github.com/miekg/pkcs11"
+
+	"keysetd.example/hsm/wire"
+)
+
+// What miekg/pkcs11 v1.1.2 does not name (PKCS#11 v3.0 §2.3.1).
+const (
+	ckkECEdwards           = 0x40
+	ckmECEdwardsKeyPairGen = 0x1055
+	ckmEdDSA               = 0x1057
+)
+
+// mechanism is a CKM_ with its parameters, the key that it wants and the data.
+type mechanism struct {
+	number          uint
+	hash, mgf, salt uint // CK_RSA_PKCS_PSS_PARAMS (PKCS#11 v2.40 §2.1.9), where hash is not 0
+	kind            uint // CKA_KEY_TYPE
+	lengths         []int
+}
+
+var mechanisms = map[wire.Mechanism]mechanism{
+	wire.RSAPKCS:   {number: pkcs11.CKM_RSA_PKCS, kind: pkcs11.CKK_RSA},
+	wire.RSAPSS256: pss(pkcs11.CKM_SHA256, pkcs11.CKG_MGF1_SHA256, 32),
+	wire.RSAPSS384: pss(pkcs11.CKM_SHA384, pkcs11.CKG_MGF1_SHA384, 48),
+	wire.RSAPSS512: pss(pkcs11.CKM_SHA512, pkcs11.CKG_MGF1_SHA512, 64),
+	wire.ECDSA:     {number: pkcs11.CKM_ECDSA, kind: pkcs11.CKK_EC, lengths: []int{32, 48, 64}},
+	wire.EdDSA:     {number: ckmEdDSA, kind: ckkECEdwards},
+}
+
+func pss(hash, mgf uint, length int) mechanism {
+	return mechanism{
+		number: pkcs11.CKM_RSA_PKCS_PSS, kind: pkcs11.CKK_RSA,
+		hash: hash, mgf: mgf, salt: uint(length), lengths: []int{length},
+	}
+}

@@ -1,0 +1,87 @@
+package worker
+
+/*
+#cgo CFLAGS: -std=c11 -Wall -Wextra
+#cgo LDFLAGS: -ldl
+#cgo noescape ks_login
+#cgo noescape ks_init_token
+#cgo noescape ks_init_pin
+#cgo noescape ks_sign
+#cgo nocallback ks_sign
+
+#include <stdlib.h>
+#include "native.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"unsafe"
+)
+
+// native calls a loaded module where miekg/pkcs11 will not do: where a PIN must not be
+// copied into Go and C strings, and where a signature has to be one crossing into C.
+//
+// Every pointer given to C is to memory that holds no pointers and is used by C only
+// during the call, so that cgo's rules are kept without pinning anything.
+type native struct {
+	functions *C.struct_ks_functions
+	handle    unsafe.Pointer
+}
+
+// loadNative opens the module. The error is the reason alone.
+func loadNative(path string) (native, error) {
+	cPath := C.CString(path)
+	defer C.free(unsafe.Pointer(cPath))
+	var why [512]C.char
+	var n native
+	n.functions = C.ks_load(cPath, &n.handle, &why[0], C.size_t(len(why)))
+	if n.functions == nil {
+		return native{}, errors.New(C.GoString(&why[0]))
+	}
+	return n, nil
+}
+
+func (n native) unload() { C.ks_unload(n.handle) }
+
+// bytePtr points at b's bytes, and at some byte where there are none: modules refuse NULL.
+func bytePtr(b []byte) *C.ks_byte {
+	if len(b) == 0 {
+		b = []byte{0}
+	}
+	return (*C.ks_byte)(unsafe.Pointer(unsafe.SliceData(b)))
+}
+
+// login is C_Login (PKCS#11 v2.40 §5.6). It returns the CK_RV.
+func (n native) login(session, user uint, pin []byte) uint64 {
+	return uint64(C.ks_login(n.functions, C.ks_ulong(session), C.ks_ulong(user), bytePtr(pin), C.ks_ulong(len(pin))))
+}
+
+// initToken is C_InitToken (PKCS#11 v2.40 §5.5). It returns the CK_RV.
+func (n native) initToken(slot uint, pin []byte, label [32]byte) uint64 {
+	return uint64(C.ks_init_token(n.functions, C.ks_ulong(slot), bytePtr(pin), C.ks_ulong(len(pin)), bytePtr(label[:])))
+}
+
+// initPIN is C_InitPIN (PKCS#11 v2.40 §5.5). It returns the CK_RV.
+func (n native) initPIN(session uint, pin []byte) uint64 {
+	return uint64(C.ks_init_pin(n.functions, C.ks_ulong(session), bytePtr(pin), C.ks_ulong(len(pin))))
+}
+
+// sign is C_SignInit and C_Sign (PKCS#11 v2.40 §5.11) with the signature written to sig.
+// It returns the signature's length as the module says, the CK_RV, and which of the two
+// returned it.
+func (n native) sign(session, key uint, m mechanism, data, sig []byte) (length, rv uint64, function string) {
+	r := C.ks_sign(n.functions, C.ks_ulong(session), C.ks_ulong(key),
+		C.ks_ulong(m.number), C.ks_ulong(m.hash), C.ks_ulong(m.mgf), C.ks_ulong(m.salt),
+		bytePtr(data), C.ks_ulong(len(data)), bytePtr(sig), C.ks_ulong(len(sig)))
+	function = "C_SignInit"
+	if r.in_sign != 0 {
+		function = "C_Sign"
+	}
+	return uint64(r.len), uint64(r.rv), function
+}
+
+// cString copies s to C memory, for a module that keeps the pointer.
+func cString(s string) unsafe.Pointer { return unsafe.Pointer(C.CString(s)) }
+
+func freeCString(p unsafe.Pointer) { C.free(p) }

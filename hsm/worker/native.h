@@ -1,0 +1,76 @@
+/*
+ * What this package calls in a PKCS#11 module without the help of miekg/pkcs11.
+ *
+ * Written from the text of PKCS#11 v2.40 (sections 3 and 5): the types are those of the
+ * Unix binding, where CK_ULONG is unsigned long and nothing is packed.
+ */
+#ifndef KEYSETD_NATIVE_H
+#define KEYSETD_NATIVE_H
+
+#include <stddef.h>
+
+typedef unsigned long ks_ulong; /* CK_ULONG, CK_RV and all handles */
+typedef unsigned char ks_byte;  /* CK_BYTE, CK_UTF8CHAR */
+
+struct ks_mechanism { /* CK_MECHANISM */
+	ks_ulong mechanism;
+	void *parameter;
+	ks_ulong parameter_len;
+};
+
+struct ks_pss { /* CK_RSA_PKCS_PSS_PARAMS */
+	ks_ulong hash;
+	ks_ulong mgf;
+	ks_ulong salt_len;
+};
+
+typedef ks_ulong (*ks_unused)(void); /* a function that is not called from here */
+
+/* CK_FUNCTION_LIST up to the last function that is called from here. */
+struct ks_functions {
+	struct { ks_byte major, minor; } version;
+	ks_unused Initialize, Finalize, GetInfo, GetFunctionList;
+	ks_unused GetSlotList, GetSlotInfo, GetTokenInfo, GetMechanismList, GetMechanismInfo;
+	ks_ulong (*InitToken)(ks_ulong slot, ks_byte *pin, ks_ulong pin_len, ks_byte *label);
+	ks_ulong (*InitPIN)(ks_ulong session, ks_byte *pin, ks_ulong pin_len);
+	ks_unused SetPIN;
+	ks_unused OpenSession, CloseSession, CloseAllSessions, GetSessionInfo;
+	ks_unused GetOperationState, SetOperationState;
+	ks_ulong (*Login)(ks_ulong session, ks_ulong user, ks_byte *pin, ks_ulong pin_len);
+	ks_unused Logout;
+	ks_unused CreateObject, CopyObject, DestroyObject, GetObjectSize;
+	ks_unused GetAttributeValue, SetAttributeValue;
+	ks_unused FindObjectsInit, FindObjects, FindObjectsFinal;
+	ks_unused EncryptInit, Encrypt, EncryptUpdate, EncryptFinal;
+	ks_unused DecryptInit, Decrypt, DecryptUpdate, DecryptFinal;
+	ks_unused DigestInit, Digest, DigestUpdate, DigestKey, DigestFinal;
+	ks_ulong (*SignInit)(ks_ulong session, struct ks_mechanism *mechanism, ks_ulong key);
+	ks_ulong (*Sign)(ks_ulong session, ks_byte *data, ks_ulong data_len, ks_byte *signature, ks_ulong *signature_len);
+};
+
+struct ks_signed {
+	ks_ulong rv;      /* CKR_OK, or what the function that failed returned */
+	ks_ulong in_sign; /* 0: C_SignInit failed; 1: C_Sign was called */
+	ks_ulong len;     /* of the signature, as the module says */
+};
+
+/*
+ * ks_load opens the module at path and returns its functions. On failure it returns NULL
+ * and writes the reason, ended by 0, to why. The handle is for ks_unload.
+ */
+struct ks_functions *ks_load(const char *path, void **handle, char *why, size_t why_len);
+void ks_unload(void *handle);
+
+ks_ulong ks_login(struct ks_functions *f, ks_ulong session, ks_ulong user, ks_byte *pin, ks_ulong pin_len);
+ks_ulong ks_init_token(struct ks_functions *f, ks_ulong slot, ks_byte *pin, ks_ulong pin_len, ks_byte *label);
+ks_ulong ks_init_pin(struct ks_functions *f, ks_ulong session, ks_byte *pin, ks_ulong pin_len);
+
+/*
+ * ks_sign calls C_SignInit and C_Sign. hash 0 means a mechanism without parameters;
+ * otherwise hash, mgf and salt_len are those of CKM_RSA_PKCS_PSS.
+ */
+struct ks_signed ks_sign(struct ks_functions *f, ks_ulong session, ks_ulong key,
+	ks_ulong mechanism, ks_ulong hash, ks_ulong mgf, ks_ulong salt_len,
+	ks_byte *data, ks_ulong data_len, ks_byte *signature, ks_ulong signature_len);
+
+#endif
