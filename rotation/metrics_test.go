@@ -1,0 +1,49 @@
+package rotation_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"keysetd.example/rotation"
+)
+
+func TestMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		manual := h.policy
+		manual.Manual = true
+		h.config.Keysets["by-hand"] = manual
+		h.config.Metrics = rotation.NewMetrics()
+		registry := prometheus.NewPedanticRegistry()
+		if err := h.config.Metrics.Register(registry); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := testutil.GatherAndCount(registry); n != 0 || err != nil {
+			t.Errorf("before Start: %d metrics, %v", n, err)
+		}
+		h.mustStart()
+		defer h.stop()
+		after(12*time.Hour + time.Minute) // from 2000-01-01 00:00 UTC
+		err := testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP keysetd_generations Live generations of a keyset by state.
+# TYPE keysetd_generations gauge
+keysetd_generations{keyset="by-hand",state="active"} 1
+keysetd_generations{keyset="by-hand",state="pending"} 1
+keysetd_generations{keyset="by-hand",state="retired"} 0
+keysetd_generations{keyset="default",state="active"} 1
+keysetd_generations{keyset="default",state="pending"} 1
+keysetd_generations{keyset="default",state="retired"} 1
+# HELP keysetd_next_rotation_timestamp_seconds When the active generation is due to be replaced, in Unix time; absent where that is by hand.
+# TYPE keysetd_next_rotation_timestamp_seconds gauge
+keysetd_next_rotation_timestamp_seconds{keyset="default"} 9.467712e+08
+`))
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,185 @@
+package rotation
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"keysetd.example/hsm/wire"
+	"keysetd.example/internal/keyspec"
+)
+
+var t0 = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// at is t0 plus a duration as text.
+func at(s string) time.Time {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		panic(err)
+	}
+	return t0.Add(d)
+}
+
+func testPolicy() Policy {
+	return Policy{
+		Specs: []keyspec.Spec{keyspec.P256}, Token: "hsm", Usage: wire.Sign,
+		Period: 12 * time.Hour, Lead: 6 * time.Hour, Retain: 12 * time.Hour,
+		ClockSkew: 30 * time.Second, MaxAge: 5 * time.Minute, MaxTokenLifetime: time.Hour,
+	}
+}
+
+func gen(number int, state State, change ...func(*Generation)) Generation {
+	g := Generation{Number: number, State: state, Keys: []Key{{Spec: keyspec.P256, Token: "hsm", ID: []byte{byte(number)}, KID: "kid"}}, Made: t0}
+	switch state {
+	case Pending:
+		g.Published, g.UsableFrom = t0, at("5m30s")
+	case Active:
+		g.Published, g.UsableFrom, g.Activated = at("-6h"), at("-5h"), t0
+	case Retired:
+		g.Published, g.UsableFrom, g.Activated, g.Retired, g.RetainUntil = at("-18h"), at("-17h"), at("-12h"), t0, at("12h")
+	}
+	for _, f := range change {
+		f(&g)
+	}
+	return g
+}
+
+func document(gens ...Generation) Document {
+	d := Document{Format: Format, Keyset: "default", Last: 9, Generations: gens, StaleUntil: at("5m30s"), Served: testPolicy().freshness()}
+	if len(gens) == 0 {
+		d.Last, d.StaleUntil = 0, time.Time{}
+	}
+	return d
+}
+
+func attempt(number int, kind IntentKind) Intent {
+	return Intent{Kind: kind, Generation: number, At: t0, Objects: []Attempt{{Token: "hsm", Spec: keyspec.P256, ID: []byte{byte(number)}}}}
+}
+
+func TestPlan(t *testing.T) {
+	onToken := func(name string) func(*Generation) { return func(g *Generation) { g.Keys[0].Token = name } }
+	manual := func(p *Policy) { p.Manual = true }
+	forever := func(p *Policy) { p.RetainUntilRevoked = true }
+	for _, tt := range []struct {
+		name   string
+		doc    Document
+		policy func(*Policy)
+		obs    Observation
+		now    time.Time
+		want   []string // kind and number
+		next   time.Time
+	}{
+		{name: "new keyset", doc: document(), now: t0, want: []string{"generate 1"}},
+		{name: "new keyset, nothing served yet", doc: Document{Format: Format, Keyset: "default"}, now: t0, want: []string{"settle 0", "generate 1"}},
+		{name: "first generation made, its page shown",
+			doc: document(gen(1, Pending, func(g *Generation) { g.Published, g.UsableFrom = time.Time{}, time.Time{} })), now: t0, want: []string{"settle 1"}},
+		{name: "first generation published: no lead, no body without it",
+			doc: document(gen(1, Pending, func(g *Generation) { g.UsableFrom = t0 })), now: t0, want: []string{"activate 1"}},
+		{name: "nothing active, but bodies without the pending one: not before they are stale",
+			doc: document(gen(2, Pending)), now: at("5m29.999999999s"), next: at("5m30s")},
+		{name: "and then at that very instant", doc: document(gen(2, Pending)), now: at("5m30s"), want: []string{"activate 2"}},
+		{name: "by hand too", doc: document(gen(2, Pending)), policy: manual, now: at("5m30s"), want: []string{"activate 2"}},
+		{name: "active alone", doc: document(gen(1, Active)), now: t0, want: []string{"generate 10"}},
+		{name: "active alone long after its period stays active", doc: document(gen(1, Active)), now: at("1000h"), want: []string{"generate 10"}},
+		{name: "period not over by a nanosecond", doc: document(gen(1, Active), gen(2, Pending)), now: at("11h59m59.999999999s"), next: at("12h")},
+		{name: "period over", doc: document(gen(1, Active), gen(2, Pending)), now: at("12h"), want: []string{"activate 2"}},
+		{name: "period over, lead not by a nanosecond",
+			doc: document(gen(1, Active), gen(2, Pending, func(g *Generation) { g.Published = at("10h") })), now: at("15h59m59.999999999s"), next: at("16h")},
+		{name: "period and lead over",
+			doc: document(gen(1, Active), gen(2, Pending, func(g *Generation) { g.Published = at("10h") })), now: at("16h"), want: []string{"activate 2"}},
+		{name: "period and lead over, not usable by a nanosecond",
+			doc: document(gen(1, Active), gen(2, Pending, func(g *Generation) { g.UsableFrom = at("20h") })), now: at("19h59m59.999999999s"), next: at("20h")},
+		{name: "all over", doc: document(gen(1, Active), gen(2, Pending, func(g *Generation) { g.UsableFrom = at("20h") })), now: at("20h"), want: []string{"activate 2"}},
+		{name: "never by time when by hand", doc: document(gen(1, Active), gen(2, Pending)), policy: manual, now: at("1000h")},
+		{name: "pending but not put down as published",
+			doc: document(gen(1, Active), gen(2, Pending, func(g *Generation) { g.Published = time.Time{} })), now: at("1000h"), want: []string{"settle 2"}},
+		{name: "retired not yet put down",
+			doc: document(gen(1, Retired, func(g *Generation) { g.Retired, g.RetainUntil = time.Time{}, time.Time{} }), gen(2, Active), gen(3, Pending)),
+			now: t0, want: []string{"settle 1"}, next: at("12h")},
+		{name: "retain not over by a nanosecond", doc: document(gen(1, Retired), gen(2, Active), gen(3, Pending, func(g *Generation) { g.Published = at("11h") })),
+			now: at("11h59m59.999999999s"), next: at("12h")},
+		{name: "retain over", doc: document(gen(1, Retired), gen(2, Active), gen(3, Pending, func(g *Generation) { g.Published = at("11h") })),
+			now: at("12h"), want: []string{"withdraw 1"}, next: at("17h")},
+		{name: "retained until revoked", doc: document(gen(1, Retired), gen(2, Active), gen(3, Pending)), policy: forever, now: at("11h"), next: at("12h")},
+		{name: "retired with a promise until revoked", doc: document(gen(1, Retired, func(g *Generation) { g.RetainUntil = time.Time{} })),
+			now: at("1000h"), want: []string{"generate 10"}},
+		{name: "a month asleep", doc: document(gen(1, Retired), gen(2, Active), gen(3, Pending)), now: at("720h"), want: []string{"activate 3", "withdraw 1"}},
+		{name: "an attempt left behind comes before the next",
+			doc: func() Document {
+				d := document(gen(1, Active))
+				d.Intents = []Intent{attempt(2, Generate)}
+				return d
+			}(), now: t0, want: []string{"sweep 2"}},
+		{name: "an attempt left behind on a token of the past does not block",
+			doc: func() Document {
+				d := document(gen(1, Active))
+				d.Intents = []Intent{attempt(2, Generate)}
+				d.Intents[0].Objects[0].Token = "old"
+				return d
+			}(), now: t0, want: []string{"generate 10"}},
+		{name: "a destruction left behind goes on, and blocks nothing",
+			doc: func() Document {
+				d := document(gen(3, Active))
+				d.Intents = []Intent{attempt(1, Destroy)}
+				return d
+			}(), now: t0, want: []string{"generate 10", "destroy 1"}},
+		{name: "token down: nothing",
+			doc: func() Document {
+				d := document(gen(1, Retired), gen(2, Active), gen(3, Pending))
+				d.Intents = []Intent{attempt(4, Generate), attempt(5, Destroy)}
+				return d
+			}(), obs: Observation{Up: map[string]bool{}}, now: at("720h")},
+		{name: "token down: what it is not needed for is put down",
+			doc: document(gen(1, Pending, func(g *Generation) { g.Published = time.Time{} })), obs: Observation{Up: map[string]bool{}}, now: t0, want: []string{"settle 1"}},
+		{name: "only the old token is down", doc: document(gen(1, Retired, onToken("old")), gen(2, Active, onToken("old")), gen(3, Pending)),
+			now: at("720h"), want: []string{"activate 3"}},
+		{name: "only the new token is down", doc: document(gen(1, Retired), gen(2, Active), gen(3, Pending, onToken("new"))), now: at("720h"), want: []string{"withdraw 1"}},
+		{name: "clock suspect: nothing but sweeping",
+			doc: func() Document {
+				d := document(gen(1, Retired), gen(2, Active), gen(3, Pending), gen(4, Pending, func(g *Generation) { g.Published = time.Time{} }))
+				d.Intents = []Intent{attempt(5, Generate), attempt(6, Destroy)}
+				return d
+			}(), obs: Observation{Up: map[string]bool{"hsm": true}, ClockSuspect: true}, now: at("720h"), want: []string{"sweep 5"}},
+		{name: "freshness changed", doc: document(gen(1, Active), gen(2, Pending)), policy: func(p *Policy) { p.MaxAge = time.Minute }, now: t0,
+			want: []string{"settle 0"}, next: at("12h")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			policy := testPolicy()
+			if tt.policy != nil {
+				tt.policy(&policy)
+			}
+			if tt.obs.Up == nil {
+				tt.obs.Up = map[string]bool{"hsm": true}
+			}
+			steps, next := Plan(tt.doc, policy, tt.obs, tt.now)
+			var got []string
+			for _, s := range steps {
+				got = append(got, fmt.Sprintf("%s %d", s.Kind, s.Generation))
+				if s.Reason == "" || s.String() == "" {
+					t.Errorf("%v has no reason", s.Kind)
+				}
+			}
+			if !slices.Equal(got, tt.want) || !next.Equal(tt.next) {
+				t.Errorf("Plan gives %v, next %v;\nwant %v, next %v", got, next, tt.want, tt.next)
+			}
+		})
+	}
+}
+
+func TestTransitionsLeaveTheirDocumentAlone(t *testing.T) {
+	doc := document(gen(1, Retired), gen(2, Active), gen(3, Pending, func(g *Generation) { g.Published = time.Time{} }))
+	doc.Intents = []Intent{attempt(4, Generate), attempt(5, Destroy)}
+	want := doc.clone()
+	doc.settle(testPolicy(), t0)
+	doc.begin(nil, t0)
+	doc.made(4, nil, t0)
+	doc.abandoned(4, t0)
+	doc.activate(3, t0)
+	doc.withdraw(1, t0)
+	doc.destroyed(5, t0)
+	if !reflect.DeepEqual(doc, want) {
+		t.Errorf("a transition changed the document it was given:\n%+v\nwas\n%+v", doc, want)
+	}
+}

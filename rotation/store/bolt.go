@@ -1,0 +1,183 @@
+// Package store keeps rotation's documents: Bolt in a file, Memory for tests.
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"keysetd.example/rotation"
+)
+
+// ErrInUse means that another process has the store open.
+var ErrInUse = errors.New("another process has it open")
+
+// Bolt is a store in one file, which one process at a time may have open:
+//
+//	meta
+//	├── format        "1"
+//	└── installation  32 hex digits, random
+//	tokens
+//	└── NAME          serial number, as the token gave it
+//	keysets
+//	└── NAME          version (8 bytes, big endian) ‖ document (JSON)
+//	history
+//	└── NAME          a bucket
+//	    └── number    (8 bytes, big endian, from 1) → event (JSON)
+//
+// Each change is one transaction, and durable when the method returns: bbolt writes the
+// pages and calls fdatasync(2), then writes the page that refers to them and calls fdatasync(2) again.
+type Bolt struct {
+	db           *bbolt.DB
+	installation string
+}
+
+const (
+	format      = "1"
+	lockTimeout = 100 * time.Millisecond
+	// batchDelay is how long a change waits for others to share its fdatasync.
+	batchDelay = 2 * time.Millisecond
+)
+
+var (
+	metaBucket    = []byte("meta")
+	tokensBucket  = []byte("tokens")
+	keysetsBucket = []byte("keysets")
+	historyBucket = []byte("history")
+
+	formatKey       = []byte("format")
+	installationKey = []byte("installation")
+)
+
+// Open opens the store at path. It never makes one. If another process has it open it
+// fails with ErrInUse at once.
+func Open(path string) (*Bolt, error) {
+	s, err := open(path)
+	switch {
+	case err == nil:
+		return s, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("there is no store at %s; `keysetd init` makes one: %w", path, fs.ErrNotExist)
+	case errors.Is(err, berrors.ErrTimeout):
+		return nil, fmt.Errorf("the store %s: %w; is another keysetd running?", path, ErrInUse)
+	}
+	return nil, fmt.Errorf("opening the store %s: %w", path, err)
+}
+
+func open(path string) (*Bolt, error) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout: lockTimeout,
+		OpenFile: func(name string, flag int, mode fs.FileMode) (*os.File, error) {
+			f, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
+			if err != nil {
+				return nil, err
+			}
+			// bbolt would make an empty file a database.
+			if info, err := f.Stat(); err != nil || info.Size() == 0 {
+				return nil, errors.Join(errors.New("the file is empty: no store of keysetd, or damaged"), err, f.Close())
+			}
+			return f, nil
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	db.MaxBatchDelay = batchDelay
+	s := &Bolt{db: db}
+	if err := db.View(s.check); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+// check reads what a store of this version has.
+func (s *Bolt) check(tx *bbolt.Tx) error {
+	meta := tx.Bucket(metaBucket)
+	if meta == nil {
+		return errors.New("it is no store of keysetd: bucket meta is missing")
+	}
+	if got := string(meta.Get(formatKey)); got != format {
+		return fmt.Errorf("it has format %q and this version knows %q; it may be of a newer keysetd", got, format)
+	}
+	for _, name := range [][]byte{tokensBucket, keysetsBucket, historyBucket} {
+		if tx.Bucket(name) == nil {
+			return fmt.Errorf("it is damaged: bucket %s is missing", name)
+		}
+	}
+	s.installation = string(meta.Get(installationKey))
+	if b, err := hex.DecodeString(s.installation); err != nil || len(b) != 16 {
+		return errors.New("it is damaged: bucket meta has no installation id of 32 hex digits")
+	}
+	return nil
+}
+
+// Close closes the store, once what is under way has ended.
+func (s *Bolt) Close() error { return s.db.Close() }
+
+// Installation is the id that Create gave the store.
+func (s *Bolt) Installation() string { return s.installation }
+
+// TokenSerial returns the serial number remembered for a token of the configuration; ""
+// if none is.
+func (s *Bolt) TokenSerial(name string) (serial string, err error) {
+	return serial, s.db.View(func(tx *bbolt.Tx) error {
+		serial = string(tx.Bucket(tokensBucket).Get([]byte(name)))
+		return nil
+	})
+}
+
+// RememberToken keeps the serial number of a token, in place of any other.
+func (s *Bolt) RememberToken(name, serial string) error {
+	err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(tokensBucket).Put([]byte(name), []byte(serial)) })
+	if err != nil {
+		return fmt.Errorf("remembering the serial number of token %s in %s: %w", name, s.db.Path(), err)
+	}
+	return nil
+}
+
+// Load implements rotation.Store. The documents come in the order of their names.
+func (s *Bolt) Load(ctx context.Context) (docs []rotation.Versioned, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return docs, s.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(keysetsBucket).ForEach(func(name, value []byte) error {
+			doc, err := s.decode(string(name), value)
+			docs = append(docs, doc)
+			return err
+		})
+	})
+}
+
+// Get implements rotation.Store.
+func (s *Bolt) Get(ctx context.Context, keyset string) (doc rotation.Versioned, err error) {
+	if err := ctx.Err(); err != nil {
+		return doc, err
+	}
+	return doc, s.db.View(func(tx *bbolt.Tx) error {
+		if value := tx.Bucket(keysetsBucket).Get([]byte(keyset)); value != nil {
+			doc, err = s.decode(keyset, value)
+		}
+		return err
+	})
+}
+
+func (s *Bolt) decode(name string, value []byte) (rotation.Versioned, error) {
+	var doc rotation.Document
+	err := errors.New("it is shorter than its version")
+	if len(value) >= 8 {
+		doc, err = decodeDocument(name, value[8:])
+	}
+	if err != nil {
+		return rotation.Versioned{}, fmt.Errorf("store %s: bucket keysets, keyset %q cannot be read: %w", s.db.Path(), name, err)
+	}
+	return rotation.Versioned{Document: doc, Version: binary.BigEndian.Uint64(value)}, nil
+}

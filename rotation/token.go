@@ -1,0 +1,38 @@
+package rotation
+
+import (
+	"context"
+	"crypto"
+
+	"keysetd.example/hsm"
+)
+
+// Token is what the Manager needs of a token.
+type Token interface {
+	// Generate makes one key pair, checks its attributes and signs and verifies with it
+	// once. When it fails, the pair may or may not be on the token.
+	Generate(ctx context.Context, req hsm.GenerateRequest) (hsm.Object, error)
+	// Destroy destroys every object that ref names, and returns how many there were. That
+	// there are none is no error, or hsm.ErrKeyNotFound; either counts as gone, since
+	// either comes from a session proven logged in.
+	Destroy(ctx context.Context, ref hsm.Ref) (int, error)
+	// Signer signs with the key that ref names, whose public half is pub.
+	Signer(ctx context.Context, ref hsm.Ref, pub crypto.PublicKey) (crypto.Signer, error)
+	// Up reports whether the token can be used now.
+	Up() bool
+}
+
+// OnHSM returns t as the Manager needs it.
+func OnHSM(t *hsm.Token) Token { return hsmToken{t} }
+
+type hsmToken struct{ *hsm.Token }
+
+func (t hsmToken) Up() bool { return t.Status().Up }
+
+func (t hsmToken) Signer(ctx context.Context, ref hsm.Ref, pub crypto.PublicKey) (crypto.Signer, error) {
+	key, err := t.Key(ref, pub)
+	if err != nil {
+		return nil, err
+	}
+	return key.Signer(ctx), nil
+}
