@@ -1,0 +1,110 @@
+package jwks
+
+import (
+	"crypto"
+	"crypto/sha1" // x5t is SHA-1 by definition (RFC 7517 §4.8); nothing trusts it here
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"keysetd.example/jwks/x5c"
+)
+
+// Use is what a published key is for (RFC 7517 §4.2).
+type Use string
+
+// Signature is the use of keys that sign.
+const Signature Use = "sig"
+
+// Key is the public side of one key.
+type Key struct {
+	// KID names the key; it is required.
+	KID string
+	// Public is an *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey of one of the key specs.
+	Public crypto.PublicKey
+	// Use is required.
+	Use Use
+	// Chain is X.509 DER, leaf first; empty for a key without x5c. The leaf is for Public.
+	Chain [][]byte
+}
+
+// Options are a keyset's choices for its document.
+type Options struct {
+	// Algorithms under which RSA keys are published once more, each with a kid of its own
+	// (see Entries). Empty: none.
+	Algorithms []jose.SignatureAlgorithm
+	// X5T adds the SHA-1 thumbprint of certificates beside the SHA-256 one, for verifiers
+	// that know no other.
+	X5T bool
+	// MaxAge is how long a fetched document is fresh (RFC 9111 §5.2.2.1), in whole seconds:
+	// what is below is cut off. At least one second.
+	MaxAge time.Duration
+}
+
+// mediaType of a JWK Set (RFC 7517 §8.5.2).
+const mediaType = "application/jwk-set+json"
+
+// NewDocument makes the JWK Set of keys, in their order. The same input gives the same
+// bytes. A kid that would stand twice is an error, for a verifier could take either key;
+// so is a chain that is not for its key. No keys give an empty set.
+func NewDocument(keys []Key, opts Options) (*Page, error) {
+	if opts.MaxAge < time.Second {
+		return nil, fmt.Errorf("making the JWKS: max-age %v is shorter than 1s, the unit of Cache-Control", opts.MaxAge)
+	}
+	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}} // not nil: "keys" is an array (RFC 7517 §5.1)
+	seen := map[string]bool{}
+	for _, key := range keys {
+		entries, err := key.entries(opts)
+		if err != nil {
+			return nil, fmt.Errorf("making the JWKS entry of key %q: %w", key.KID, err)
+		}
+		for _, entry := range entries {
+			if seen[entry.KeyID] {
+				return nil, fmt.Errorf("making the JWKS: kid %q would stand in it twice; every key needs a kid of its own", entry.KeyID)
+			}
+			seen[entry.KeyID] = true
+		}
+		set.Keys = append(set.Keys, entries...)
+	}
+	body, err := json.Marshal(set)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the JWKS: %w", err)
+	}
+	return newPage(mediaType, body, opts.MaxAge), nil
+}
+
+// entries are the JWKs of k: the same key and chain under each of its names.
+func (k Key) entries(opts Options) ([]jose.JSONWebKey, error) {
+	spec, err := specOf(k.Public)
+	if err != nil {
+		return nil, err
+	}
+	if k.KID == "" {
+		return nil, errors.New("the kid is empty")
+	}
+	if k.Use != Signature {
+		return nil, fmt.Errorf("use %q is none that is published; the use is %q", k.Use, Signature)
+	}
+	jwk := jose.JSONWebKey{Key: k.Public, Use: string(k.Use)}
+	if len(k.Chain) > 0 {
+		if jwk.Certificates, err = x5c.Parse(k.Chain, k.Public); err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(k.Chain[0])
+		jwk.CertificateThumbprintSHA256 = sum[:]
+		if opts.X5T {
+			sum := sha1.Sum(k.Chain[0])
+			jwk.CertificateThumbprintSHA1 = sum[:]
+		}
+	}
+	var jwks []jose.JSONWebKey
+	for _, entry := range Entries(k.KID, spec, opts.Algorithms) {
+		jwk.KeyID, jwk.Algorithm = entry.KID, string(entry.Algorithm)
+		jwks = append(jwks, jwk)
+	}
+	return jwks, nil
+}
