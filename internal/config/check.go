@@ -1,0 +1,50 @@
+package config
+
+import (
+	"maps"
+	"path/filepath"
+	"slices"
+)
+
+// abs returns p below the directory of the file, unless it is absolute.
+func (s *source) abs(p string) string {
+	if filepath.IsAbs(p) {
+		return filepath.Clean(p)
+	}
+	return filepath.Join(s.dir, p)
+}
+
+// check tells the first thing that does not hold, and fills in what depends on other fields.
+func (c *Config) check(src *source) error {
+	if err := c.checkTokens(src); err != nil {
+		return err
+	}
+	c.Store.Path, c.Audit.Path = src.abs(c.Store.Path), src.abs(c.Audit.Path)
+	if c.Store.Path == c.Audit.Path {
+		return src.fail(root.join("audit").join("path"), "is the store's path; each needs a file of its own")
+	}
+	if err := c.Listen.check(src); err != nil {
+		return err
+	}
+	if err := c.checkPublicURL(src); err != nil {
+		return err
+	}
+	if len(c.Keysets) == 0 {
+		return src.fail(root.join("keysets"), "no keyset is given; describe at least one")
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Keysets)) {
+		k := c.Keysets[name]
+		if err := k.check(src, name, c.Tokens); err != nil {
+			return err
+		}
+		c.Keysets[name] = k
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Callers)) {
+		caller := c.Callers[name]
+		if err := caller.check(src, root.join("callers").join(name), c.Keysets); err != nil {
+			return err
+		}
+		c.Callers[name] = caller
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package config
+
+import (
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"keysetd.example/internal/jwa"
+	"keysetd.example/internal/keyspec"
+)
+
+// reserved is the keyset that signs the audit log's checkpoints.
+const reserved = "audit"
+
+func (k *Keyset) check(src *source, name string, tokens map[string]Token) error {
+	at := root.join("keysets").join(name)
+	switch {
+	case name == reserved:
+		return src.fail(at, "is a reserved name; choose another")
+	case k.Purpose == "":
+		return src.fail(at, "purpose is missing; write jwt, raw or any")
+	case len(k.Keys) == 0:
+		return src.fail(at, "keys is missing; name at least one key spec, as in [rsa-2048, p-256]")
+	}
+	for _, check := range []func(*source, path) error{k.checkClaims, k.checkAlgorithms, k.checkCertificate} {
+		if err := check(src, at); err != nil {
+			return err
+		}
+	}
+	if err := k.checkToken(src, at, tokens); err != nil {
+		return err
+	}
+	return k.checkRotation(src, at, name)
+}
+
+func (k *Keyset) checkClaims(src *source, at path) error {
+	if k.Purpose == Raw {
+		for _, f := range []string{"issuer", "any_issuer", "max_token_lifetime"} {
+			if src.has(at.join(f)) {
+				return src.fail(at.join(f), "does not apply to purpose raw, which sees no claims; leave it out")
+			}
+		}
+		return nil
+	}
+	if k.Issuer == "" && !k.AnyIssuer {
+		return src.fail(at, "issuer is missing; give it, or any_issuer: true to let claims carry any iss")
+	}
+	if u, err := url.Parse(k.Issuer); strings.Contains(k.Issuer, ":") && (err != nil || u.Scheme == "") || len(k.Issuer) > 1024 {
+		return src.fail(at.join("issuer"), "must be a URI, since it has a colon (RFC 7519 §2), of at most 1024 bytes")
+	}
+	return nil
+}
+
+func (k *Keyset) checkAlgorithms(src *source, at path) error {
+	if a := k.DefaultAlgorithm; a != "" && !offers(k.Keys, a) {
+		return src.fail(at.join("default_algorithm"), "%s needs a key that keys does not name; keys: [%s] sign with %s", a, join(k.Keys), join(offered(k.Keys)))
+	}
+	algs := at.join("publish").join("algorithms")
+	for i, a := range k.Publish.Algorithms {
+		if !jwa.IsRSA(a) {
+			return src.fail(algs.item(i), "%s is no RSA algorithm; every other key has one algorithm and is always published with it", a)
+		}
+	}
+	if len(k.Publish.Algorithms) > 0 && !slices.ContainsFunc(k.Keys, keyspec.Spec.RSA) {
+		return src.fail(algs, "is for RSA keys, and keys names none: [%s]", join(k.Keys))
+	}
+	return nil
+}
+
+// offers reports whether a keyset with these keys signs with a.
+func offers(keys []keyspec.Spec, a jose.SignatureAlgorithm) bool {
+	return slices.ContainsFunc(keys, func(s keyspec.Spec) bool { return jwa.Fits(a, s) })
+}
+
+func offered(keys []keyspec.Spec) []jose.SignatureAlgorithm {
+	return slices.DeleteFunc(jwa.All(), func(a jose.SignatureAlgorithm) bool { return !offers(keys, a) })
+}
+
+func (k *Keyset) checkCertificate(src *source, keyset path) error {
+	at := keyset.join("certificate")
+	subject := at.join("subject")
+	switch {
+	case src.has(at) && !src.has(at.join("issuer")):
+		return src.fail(at, "issuer is missing; write self or none")
+	case k.Certificate.Issuer == NoCertificate && src.has(subject):
+		return src.fail(subject, "does not apply to issuer none; leave it out")
+	case k.Certificate.Issuer == NoCertificate:
+		return nil
+	}
+	s := k.Certificate.Subject
+	for _, f := range []struct {
+		name, value string
+		limit       int // RFC 5280 appendix A.1, characters
+		required    bool
+	}{
+		{"organization", s.Organization, 64, true},
+		{"organizational_unit", s.OrganizationalUnit, 64, false},
+		{"locality", s.Locality, 128, false},
+		{"province", s.Province, 128, false},
+		{"country", s.Country, 2, true},
+	} {
+		switch {
+		case f.required && f.value == "":
+			return src.fail(subject, "%s is missing; certificates with issuer self need it", f.name)
+		case len([]rune(f.value)) > f.limit:
+			return src.fail(subject.join(f.name), "is longer than the %d characters that a certificate has for it (RFC 5280 appendix A.1)", f.limit)
+		}
+	}
+	if len(s.Country) != 2 || strings.Trim(s.Country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+		return src.fail(subject.join("country"), "must be two capital letters (ISO 3166), as in CH")
+	}
+	return nil
+}
+
+func (k *Keyset) checkToken(src *source, at path, tokens map[string]Token) error {
+	names := slices.Sorted(maps.Keys(tokens))
+	_, named := tokens[k.Token]
+	_, usual := tokens[DefaultToken]
+	switch {
+	case k.Token == "" && len(names) == 1:
+		k.Token = names[0]
+	case k.Token == "" && usual:
+		k.Token = DefaultToken
+	case k.Token == "":
+		return src.fail(at, "token is missing, and no token is named %s; the tokens are %s", DefaultToken, join(names))
+	case !named:
+		return src.fail(at.join("token"), "is not the name of a token; the tokens are %s", join(names))
+	}
+	return nil
+}
+
+func (k *Keyset) checkRotation(src *source, at path, name string) error {
+	maxAge := at.join("publish").join("max_age")
+	if k.Publish.MaxAge%time.Second != 0 {
+		return src.fail(maxAge, "must be whole seconds, the unit of Cache-Control")
+	}
+	if err := k.Policy().Validate(); err != nil {
+		rotation := at.join("rotation")
+		where := at
+		for _, f := range []path{rotation.join("lead"), maxAge, at.join("max_token_lifetime"), rotation.join("retain"), rotation} {
+			if src.has(f) {
+				where = f
+				break
+			}
+		}
+		return src.failAt(src.nearest(where), root, "keyset %s: %v", name, err)
+	}
+	return nil
+}

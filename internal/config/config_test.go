@@ -1,0 +1,271 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"keysetd.example/internal/audit"
+	"keysetd.example/internal/keyspec"
+	"keysetd.example/rotation"
+	"keysetd.example/signing/policy"
+)
+
+var testOptions = Options{LookupUser: func(name string) (uint32, error) {
+	if name == "token-service" {
+		return 1001, nil
+	}
+	return 0, errors.New("no such user " + name)
+}}
+
+func mustParse(t *testing.T, text string) *Config {
+	t.Helper()
+	cfg, err := Parse("/etc/keysetd/keysetd.yaml", []byte(text), testOptions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// The least that can be written.
+const least = `token: {module: m.so, label: l, pin: {file: pin}}
+keysets:
+  k: {purpose: jwt, issuer: i, keys: [p-256]}
+`
+
+func TestDefaults(t *testing.T) {
+	got := mustParse(t, least)
+	want := &Config{
+		Tokens: map[string]Token{"default": {
+			Module: "/etc/keysetd/m.so", Label: "l", PIN: PIN{File: "/etc/keysetd/pin"}, Sessions: 8, VerifySignatures: VerifyRSA,
+		}},
+		Store: Store{Path: "/var/lib/keysetd/state.db"},
+		Audit: Audit{Path: "/var/log/keysetd/audit.jsonl", Sync: audit.SyncSecond},
+		Listen: Listen{
+			Socket: "/run/keysetd/keysetd.sock", SocketMode: 0o660, Public: "127.0.0.1:8080", Metrics: "127.0.0.1:9090",
+		},
+		Keysets: map[string]Keyset{"k": {
+			Purpose: JWT, Issuer: "i", Mode: Dynamic, Token: "default", Keys: []keyspec.Spec{keyspec.P256},
+			Publish: Publish{X5T: true}, Certificate: Certificate{Issuer: NoCertificate},
+		}},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if p := got.Keysets["k"].Policy(); p.Period != 12*time.Hour || p.Lead != 12*time.Hour || p.Retain != 12*time.Hour ||
+		p.ClockSkew != 30*time.Second || p.MaxAge != 5*time.Minute || p.Usage != "sign" || p.Token != "default" {
+		t.Errorf("policy %+v", p)
+	}
+	if rules := got.Rules(); len(rules) != 0 {
+		t.Errorf("rules without callers: %v", rules)
+	}
+}
+
+func TestExample(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keysetd.yaml")
+	if err := os.WriteFile(path, []byte(Example()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := Load(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := cfg.Keysets["default"]
+	wantPolicy := rotation.Policy{
+		Specs: []keyspec.Spec{keyspec.RSA2048, keyspec.P256}, Token: "default", Usage: "sign", Period: 12 * time.Hour,
+		Lead: 12 * time.Hour, Retain: 12 * time.Hour, ClockSkew: 30 * time.Second, VerifierCache: time.Minute,
+		MaxAge: 5 * time.Minute, MaxTokenLifetime: time.Hour,
+	}
+	if got := k.Policy(); !reflect.DeepEqual(got, wantPolicy) {
+		t.Errorf("policy %+v", got)
+	}
+	if want := (Subject{"Example", "Tokens", "Zurich", "ZH", "CH"}); k.Certificate.Subject != want || k.Certificate.Issuer != SelfSigned {
+		t.Errorf("certificate %+v", k.Certificate)
+	}
+	want := []policy.Rule{
+		{Name: "monitoring", UID: 1002, Keysets: []string{"*"}, Operations: []policy.Operation{policy.Read}},
+		{Name: "token-service", UID: 1001, Keysets: []string{"default"}, Operations: []policy.Operation{policy.JWT}, Algorithms: []jose.SignatureAlgorithm{jose.ES256}},
+	}
+	if got := cfg.Rules(); !reflect.DeepEqual(got, want) {
+		t.Errorf("rules %+v", got)
+	}
+}
+
+// The example names every field that the types have, so a new one cannot be forgotten.
+func TestExampleHasEveryField(t *testing.T) {
+	var lines []string
+	for line := range strings.Lines(Example()) {
+		lines = append(lines, strings.TrimLeft(line, " #"))
+	}
+	var walk func(reflect.Type)
+	seen := make(map[reflect.Type]bool)
+	walk = func(typ reflect.Type) {
+		switch typ.Kind() {
+		case reflect.Pointer, reflect.Map, reflect.Slice:
+			walk(typ.Elem())
+			return
+		case reflect.Struct:
+		default:
+			return
+		}
+		if _, text := scalars[typ]; text || seen[typ] {
+			return
+		}
+		seen[typ] = true
+		for i := range typ.NumField() {
+			tag, _, _ := strings.Cut(typ.Field(i).Tag.Get("yaml"), ",")
+			switch {
+			case tag == "":
+				t.Errorf("%s.%s has no yaml name", typ, typ.Field(i).Name)
+			case tag != "-" && !slices.ContainsFunc(lines, func(l string) bool {
+				return strings.HasPrefix(l, tag+":") || strings.Contains(l, "{"+tag+":")
+			}):
+				t.Errorf("%s.%s: %s: is not in the example", typ, typ.Field(i).Name, tag)
+			}
+			walk(typ.Field(i).Type)
+		}
+	}
+	walk(reflect.TypeFor[Config]())
+	if len(seen) < 12 {
+		t.Errorf("looked at %d types only", len(seen))
+	}
+}
+
+// What the example shows behind "#" is as right as the rest.
+func TestExampleAlternatives(t *testing.T) {
+	for _, tc := range []struct {
+		out, in string
+		dev     bool
+	}{
+		{"  label: keysetd ", `  # serial: "`, false},
+		{"  label: keysetd ", `  # uri: "`, false},
+		{"  pin: {file", "  # pin: {credential", false},
+		{"  pin: {file", "  # pin: {env", true},
+		{"    uid: 1001", "    # user: token-service", false},
+		{"", `  # reserved: "`, false},
+	} {
+		var b strings.Builder
+		changed := 0
+		for line := range strings.Lines(Example()) {
+			switch {
+			case tc.out != "" && strings.HasPrefix(line, tc.out):
+				changed++
+				continue
+			case strings.HasPrefix(line, tc.in):
+				changed++
+				line = strings.Replace(line, "# ", "", 1)
+			}
+			b.WriteString(line)
+		}
+		opts := testOptions
+		opts.Dev = tc.dev
+		if _, err := Parse("keysetd.yaml", []byte(b.String()), opts); err != nil || changed == 0 || tc.out != "" && changed != 2 {
+			t.Errorf("%s in place of %s: %d lines changed, %v", tc.in, tc.out, changed, err)
+		}
+	}
+}
+
+func TestValues(t *testing.T) {
+	cfg := mustParse(t, `
+tokens:
+  a:
+    uri: "pkcs11:token=My%20token;serial=0042;manufacturer=M;model=X%3b1?module-path=/opt/m.so"
+    pin: {credential: keysetd.pin}
+    sessions: 16
+    verify_signatures: all
+    environment: {A_1: "x=y, z", b: ""}
+    reserved: "configdir='sql:/x'"
+  b: {module: ../m.so, label: l, serial: "7", pin: {file: /p}}
+store: {path: state.db}
+audit: {path: ./log/audit.jsonl, sync: always}
+listen: {socket: sock, socket_mode: "600", socket_group: g, public: "off", metrics: "[::1]:0"}
+public_url: https://keys.example/base/
+keysets:
+  a.b-c_1:
+    purpose: any
+    any_issuer: true
+    token: b
+    keys: [rsa-4096, ed25519]
+    default_algorithm: PS512
+    rotation: {period: manual, retain: until-revoked, lead: 0.5d, clock_skew: 1m30s, verifier_cache: 90s}
+    publish: {x5t: false, algorithms: [RS384]}
+  two: {purpose: raw, token: a, keys: [p-521], certificate: {issuer: none}}
+callers:
+  x: {uid: 0, keysets: ["*"], operations: "*", algorithms: "*"}
+  y: {user: token-service, keysets: [two], operations: [sign, read], algorithms: [ES512]}
+  z: {uid: 1001, keysets: [a.b-c_1], operations: [jwt], algorithms: [EdDSA, RS256]}
+`)
+	if got, want := cfg.Tokens["a"], (Token{
+		Module: "/opt/m.so", Label: "My token", Serial: "0042", Manufacturer: "M", Model: "X;1", PIN: PIN{Credential: "keysetd.pin"},
+		URI:      "pkcs11:token=My%20token;serial=0042;manufacturer=M;model=X%3b1?module-path=/opt/m.so",
+		Sessions: 16, VerifySignatures: VerifyAll, Environment: map[string]string{"A_1": "x=y, z", "b": ""}, Reserved: "configdir='sql:/x'",
+	}); !reflect.DeepEqual(got, want) {
+		t.Errorf("token a:\n got %+v\nwant %+v", got, want)
+	}
+	if got := cfg.Tokens["b"]; got.Module != "/etc/m.so" || got.Serial != "7" || got.PIN.File != "/p" {
+		t.Errorf("token b: %+v", got)
+	}
+	if want := (Listen{Socket: "/etc/keysetd/sock", SocketMode: 0o600, SocketGroup: "g", Metrics: "[::1]:0"}); cfg.Listen != want {
+		t.Errorf("listen: %+v", cfg.Listen)
+	}
+	if cfg.Store.Path != "/etc/keysetd/state.db" || cfg.Audit != (Audit{"/etc/keysetd/log/audit.jsonl", audit.SyncAlways}) || cfg.PublicURL != "https://keys.example/base" {
+		t.Errorf("%+v %+v %s", cfg.Store, cfg.Audit, cfg.PublicURL)
+	}
+	k := cfg.Keysets["a.b-c_1"]
+	if want := (Rotation{Period: Period{Manual: true}, Lead: 12 * time.Hour, Retain: Retain{UntilRevoked: true}, ClockSkew: 90 * time.Second, VerifierCache: 90 * time.Second}); k.Rotation != want || k.Publish.X5T || k.Token != "b" {
+		t.Errorf("keyset: %+v", k)
+	}
+	if p := k.Policy(); !p.Manual || !p.RetainUntilRevoked || p.Retain != 0 {
+		t.Errorf("policy: %+v", p)
+	}
+	rules := cfg.Rules()
+	if len(rules) != 3 || rules[0].UID != 0 || rules[1].UID != 1001 || rules[2].UID != 1001 || rules[0].Operations[0] != "*" || rules[0].Algorithms[0] != "*" {
+		t.Errorf("rules: %+v", rules)
+	}
+}
+
+func TestDurations(t *testing.T) {
+	for s, want := range map[string]time.Duration{
+		"90s": 90 * time.Second, "12h": 12 * time.Hour, "1h30m": 90 * time.Minute, "0.5d": 12 * time.Hour, "7d": 168 * time.Hour,
+		"1d12h": 0, "0.00000001d": 0, "0s": 0, "0d": 0, "-1h": 0, "-1d": 0, "1": 0, "d": 0, ".5d": 0, "1e3s": 0, "36501d": 0, "99999999d": 0, "NaNd": 0,
+	} {
+		if got, err := parseDuration(s); got != want || (err == nil) != (want != 0) {
+			t.Errorf("%s: %v, %v", s, got, err)
+		}
+	}
+}
+
+func TestLoadErrors(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "keysetd.yaml")
+	if _, err := Load(path, Options{}); err == nil || err.Error() != "open "+path+": no such file or directory" {
+		t.Errorf("no file: %v", err)
+	}
+	if err := os.WriteFile(path, []byte("toke: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := path + ":1:1: toke: is not a field; the fields here are token, tokens, store, audit, listen, public_url, keysets, callers"
+	if _, err := Load(path, Options{}); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// A thousand keysets are read in a moment.
+func TestManyKeysets(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("token: {module: m.so, label: l, pin: {file: pin}}\nkeysets:\n")
+	for i := range 1000 {
+		fmt.Fprintf(&b, "  k%d: {purpose: jwt, issuer: https://issuer.example, keys: [p-256]}\n", i)
+	}
+	if cfg := mustParse(t, b.String()); len(cfg.Keysets) != 1000 {
+		t.Errorf("%d keysets", len(cfg.Keysets))
+	}
+}

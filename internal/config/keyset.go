@@ -1,0 +1,156 @@
+package config
+
+import (
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"keysetd.example/hsm/wire"
+	"keysetd.example/internal/keyspec"
+	"keysetd.example/rotation"
+)
+
+// Keyset is a named set of keys with one policy.
+type Keyset struct {
+	// Purpose is jwt, raw or any: what the keyset signs. Required.
+	Purpose Purpose `yaml:"purpose"`
+	// Issuer of the tokens: the iss of claims that carry one must equal it. A text, or a URI
+	// if it has a colon (RFC 7519 §2). Required for jwt and any, unless any_issuer is true;
+	// raw keysets have none.
+	Issuer string `yaml:"issuer"`
+	// AnyIssuer lets claims carry any iss. Left out: false.
+	AnyIssuer bool `yaml:"any_issuer"`
+	// Mode is dynamic: keysetd makes and rotates the keys. Left out: dynamic.
+	Mode Mode `yaml:"mode"`
+	// Token that the keys are made on, by name. Left out: default, or the only one there is.
+	Token string `yaml:"token"`
+	// Keys are the key specs of each generation, one key for each. Required.
+	Keys []keyspec.Spec `yaml:"keys"`
+	// DefaultAlgorithm signs where a request names none. Left out: the only
+	// algorithm that the keys have, else every request names one.
+	DefaultAlgorithm jose.SignatureAlgorithm `yaml:"default_algorithm"`
+	// Rotation says when keys are replaced. Left out: every 12 hours.
+	Rotation Rotation `yaml:"rotation"`
+	// MaxTokenLifetime is how far ahead the exp of a token may lie. Left out: the period or
+	// retain less clock_skew, whichever is shorter. Raw keysets have none.
+	MaxTokenLifetime time.Duration `yaml:"max_token_lifetime"`
+	// Publish says how the JWKS is published. Left out: see its fields.
+	Publish Publish `yaml:"publish"`
+	// Certificate says what certificates the keys have. Left out: none, and no x5c.
+	Certificate Certificate `yaml:"certificate"`
+}
+
+func (k *Keyset) setDefaults() { k.Mode = Dynamic }
+
+// Purpose is what a keyset signs.
+type Purpose string
+
+// The purposes.
+const (
+	JWT Purpose = "jwt" // tokens, whose claims the daemon sees and checks
+	Raw Purpose = "raw" // payloads and digests
+	Any Purpose = "any" // both
+)
+
+// Mode says who makes the keys.
+type Mode string
+
+// Dynamic keys are made and rotated by keysetd.
+const Dynamic Mode = "dynamic"
+
+// Rotation says when keys are replaced. Relations between these, max_age and
+// max_token_lifetime are checked, see rotation.Policy.Validate.
+type Rotation struct {
+	// Period is how long a generation is active, or manual: until an operator rotates.
+	// Left out: 12h.
+	Period Period `yaml:"period"`
+	// Lead is how long a generation must have been published before it may sign, at most
+	// the period. Left out: the period, or 12h if that is manual.
+	Lead time.Duration `yaml:"lead"`
+	// Retain is how long a generation stays published after it signed last, at least; or
+	// until-revoked. Left out: the period, or 12h if that is manual.
+	Retain Retain `yaml:"retain"`
+	// ClockSkew is how far the clocks of verifiers may be off. Left out: a tenth of lead, at
+	// most 30s.
+	ClockSkew time.Duration `yaml:"clock_skew"`
+	// VerifierCache is how much longer than max_age verifiers keep a JWKS. Left out: no
+	// longer.
+	VerifierCache time.Duration `yaml:"verifier_cache"`
+}
+
+// Period is a duration, or manual.
+type Period struct {
+	Duration time.Duration // 0: left out, or manual
+	Manual   bool
+}
+
+// Retain is a duration, or until-revoked.
+type Retain struct {
+	Duration     time.Duration // 0: left out, or until-revoked
+	UntilRevoked bool
+}
+
+// Publish says how the JWKS is published.
+type Publish struct {
+	// MaxAge of the JWKS in caches (RFC 9111 §5.2.2.1), in whole seconds. Left out: half of
+	// what lead leaves after clock_skew and verifier_cache, at most 5m.
+	MaxAge time.Duration `yaml:"max_age"`
+	// Algorithms for which an RSA key is published again, each time with that alg and a kid
+	// of its own. Left out: once, without alg.
+	Algorithms []jose.SignatureAlgorithm `yaml:"algorithms"`
+	// X5T adds x5t, the SHA-1 thumbprint of the certificate, beside x5t#S256. Left out: true.
+	X5T bool `yaml:"x5t"`
+}
+
+func (p *Publish) setDefaults() { p.X5T = true }
+
+// Certificate says what certificates the keys of a keyset have.
+type Certificate struct {
+	// Issuer is self, each certificate signed by its own key, or none. Required.
+	Issuer CertificateIssuer `yaml:"issuer"`
+	// Subject of the certificates. Required for self; the common name is generated.
+	Subject Subject `yaml:"subject"`
+}
+
+func (c *Certificate) setDefaults() { c.Issuer = NoCertificate }
+
+// CertificateIssuer is who signs the certificates.
+type CertificateIssuer string
+
+// The certificate issuers.
+const (
+	SelfSigned    CertificateIssuer = "self"
+	NoCertificate CertificateIssuer = "none"
+)
+
+// Subject is the part of a certificate's name that does not change from key to key.
+type Subject struct {
+	// Organization, at most 64 characters. Required.
+	Organization string `yaml:"organization"`
+	// OrganizationalUnit, at most 64 characters. Left out: not in the name.
+	OrganizationalUnit string `yaml:"organizational_unit"`
+	// Locality, at most 128 characters. Left out: not in the name.
+	Locality string `yaml:"locality"`
+	// Province or state, at most 128 characters. Left out: not in the name.
+	Province string `yaml:"province"`
+	// Country, two capital letters (ISO 3166). Required.
+	Country string `yaml:"country"`
+}
+
+// Policy returns the rotation policy of the keyset, with defaults filled in.
+func (k Keyset) Policy() rotation.Policy {
+	return rotation.Policy{
+		Specs:              k.Keys,
+		Token:              k.Token,
+		Usage:              wire.Sign,
+		Period:             k.Rotation.Period.Duration,
+		Manual:             k.Rotation.Period.Manual,
+		Lead:               k.Rotation.Lead,
+		Retain:             k.Rotation.Retain.Duration,
+		RetainUntilRevoked: k.Rotation.Retain.UntilRevoked,
+		ClockSkew:          k.Rotation.ClockSkew,
+		VerifierCache:      k.Rotation.VerifierCache,
+		MaxAge:             k.Publish.MaxAge,
+		MaxTokenLifetime:   k.MaxTokenLifetime,
+	}.WithDefaults()
+}

@@ -1,0 +1,80 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/token"
+)
+
+// A value that lands in an error is in the log, so no value does: whichever value of the
+// example is exchanged for a secret, and however that is written.
+func TestErrorsRepeatNoValue(t *testing.T) {
+	const secret = "hunter2"
+	refused := 0
+	tokens := lexer.Tokenize(Example())
+	for i, tk := range tokens {
+		if tk.Type == token.CommentType || i+1 < len(tokens) && tokens[i+1].Type == token.MappingValueType {
+			continue // no value
+		}
+		for _, form := range []string{secret, `"` + secret + `"`, "[" + secret + "]", "{" + secret + "}", "{" + secret + ": " + secret + "}", "!" + secret, "&" + secret + " x", "*" + secret, "@" + secret, "'" + secret, secret + ": " + secret, "|\n" + secret, ">" + secret, `"\` + secret + `"`, "- " + secret, "? " + secret} {
+			lines := strings.Split(Example(), "\n")
+			line, col := tk.Position.Line-1, tk.Position.Column-1
+			at := []rune(lines[line])
+			// The token and the rest of its line go, or what is left of a list stands after it.
+			lines[line] = string(at[:col]) + form
+			for _, rest := range []string{"", strings.TrimPrefix(string(at[col:]), tk.Value)} {
+				lines[line] = string(at[:col]) + form + rest
+				text := strings.Join(lines, "\n")
+				_, err := Parse("k.yaml", []byte(text), testOptions)
+				if err == nil {
+					continue
+				}
+				refused++
+				if strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "\n") || !strings.HasPrefix(err.Error(), "k.yaml:") {
+					t.Errorf("line %d %q: %v", line+1, lines[line], err)
+				}
+			}
+		}
+	}
+	if refused < 1000 {
+		t.Errorf("only %d were refused", refused)
+	}
+}
+
+// FuzzParse: whatever the file is, there is no panic, and the error is one line with a
+// place that repeats nothing which could not be a field or a name.
+func FuzzParse(f *testing.F) {
+	const secret = "Hunter2!secret"
+	f.Add([]byte(Example()))
+	f.Add([]byte(good))
+	f.Add([]byte(least))
+	for _, v := range []string{`"` + secret + `"`, secret, "{" + secret + "}", "[" + secret + "]", "&" + secret + " x", "|\n      " + secret} {
+		f.Add([]byte(strings.Replace(good, "{file: pin}", v, 1)))
+		f.Add([]byte(strings.Replace(good, "https://issuer.example", v, 1)))
+	}
+	f.Add([]byte("a: [" + secret + "\nb: {\n- x"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 1<<14 {
+			return // more of the same, and slow
+		}
+		cfg, err := Parse("k.yaml", data, testOptions)
+		if err == nil {
+			for name := range cfg.Keysets {
+				if err := cfg.Keysets[name].Policy().Validate(); err != nil {
+					t.Errorf("accepted with %v", err)
+				}
+			}
+			return
+		}
+		var line, col int
+		if _, serr := fmt.Sscanf(err.Error(), "k.yaml:%d:%d: ", &line, &col); serr != nil || line < 1 || col < 1 || strings.ContainsAny(err.Error(), "\n\r\x00") {
+			t.Errorf("no place, or several lines: %q", err)
+		}
+		if strings.Contains(err.Error(), secret) {
+			t.Errorf("repeats the secret: %q", err)
+		}
+	})
+}

@@ -1,0 +1,157 @@
+package signing
+
+import (
+	"context"
+	"crypto"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	v1 "keysetd.example/api/v1"
+	"keysetd.example/internal/audit"
+	"keysetd.example/signing/policy"
+)
+
+// maxName bounds the name of a keyset as a caller may send it, in bytes; the
+// configuration allows none that is longer.
+const maxName = 64
+
+// act is one request on its way, and what the audit log will say of it.
+type act struct {
+	caller    policy.Caller
+	operation policy.Operation
+	keyset    string
+	token     string // of an act that is about a token
+	start     time.Time
+	state     *State
+
+	granted jose.SignatureAlgorithm // the algorithm that a decision covers
+	key     *activeKey              // nil until one is chosen
+	digest  []byte                  // the SHA-256 of what is signed, or what the caller hashed
+	facts   claimFacts
+}
+
+func (s *Service) begin(caller policy.Caller, operation policy.Operation, keyset string) *act {
+	return &act{caller: caller, operation: operation, keyset: keyset, start: time.Now(), state: s.state.Load()}
+}
+
+func (a *act) alg() jose.SignatureAlgorithm {
+	if a.key == nil {
+		return ""
+	}
+	return a.key.alg
+}
+
+// authorise decides whether the caller may do this at all. With no algorithm in the
+// request, one that is granted suffices; choose asks again for the one it comes to.
+//
+// It says the same of keysets that exist and of those that do not, and it looks at the
+// keyset only to find a grant sooner.
+func (a *act) authorise(alg jose.SignatureAlgorithm) error {
+	if len(a.keyset) > maxName {
+		a.keyset = clip(a.keyset)
+		return refuse(v1.BadRequest, "", "the keyset's name is longer than %d bytes", maxName)
+	}
+	if alg != "" || !a.operation.Signs() {
+		return a.decide(alg)
+	}
+	if ks := a.state.keysets[a.keyset]; ks != nil && ks.defaultAlg != "" && a.decide(ks.defaultAlg) == nil {
+		return nil
+	}
+	if d := a.state.policy.DecideAny(a.caller, a.operation, a.keyset); !d.Granted {
+		return &v1.Error{Reason: v1.NotGranted, Detail: d.Reason}
+	}
+	return nil
+}
+
+func (a *act) decide(alg jose.SignatureAlgorithm) error {
+	if d := a.state.policy.Decide(a.caller, a.operation, a.keyset, alg); !d.Granted {
+		return &v1.Error{Reason: v1.NotGranted, Detail: d.Reason}
+	}
+	a.granted = alg
+	return nil
+}
+
+// open returns the keyset, if one of these purposes serves the operation.
+func (a *act) open(purposes ...Purpose) (*keyset, error) {
+	ks := a.state.keysets[a.keyset]
+	if ks == nil {
+		return nil, unknownKeyset(a.keyset)
+	}
+	for _, p := range purposes {
+		if ks.purpose == p {
+			return ks, nil
+		}
+	}
+	return nil, refuse(v1.PurposeMismatch, "", "keyset %s has purpose %s, which does not serve operation %s", a.keyset, ks.purpose, a.operation)
+}
+
+func unknownKeyset(name string) error {
+	return refuse(v1.KeysetUnknown, "", "no keyset %s is configured; GET /v1/keysets lists those there are", quote(name))
+}
+
+// choose settles which key signs, and that the caller may use its algorithm.
+func (a *act) choose(ks *keyset, alg jose.SignatureAlgorithm, kid, kidField string) error {
+	key, err := ks.choose(alg, kid, kidField)
+	if err != nil {
+		return err
+	}
+	if key.alg != a.granted {
+		if err := a.decide(key.alg); err != nil {
+			return err
+		}
+	}
+	a.key = key
+	return nil
+}
+
+// sign has the token sign the message, hashed as the algorithm wants it.
+func (a *act) sign(ctx context.Context, message []byte) ([]byte, error) {
+	hash := a.key.opts.HashFunc()
+	d := digest(hash, message)
+	a.digest = d
+	if hash != crypto.SHA256 {
+		a.digest = digest(crypto.SHA256, message)
+	}
+	return a.signed(ctx, d)
+}
+
+// signDigest has it sign what the caller hashed.
+func (a *act) signDigest(ctx context.Context, d []byte) ([]byte, error) {
+	a.digest = d
+	return a.signed(ctx, d)
+}
+
+func (a *act) signed(ctx context.Context, d []byte) ([]byte, error) {
+	sig, err := a.key.key.Sign(ctx, d, a.key.opts)
+	if err != nil {
+		return nil, fromToken(err)
+	}
+	return sig, nil
+}
+
+// record is what the audit log says of the act; e is what the caller is told, nil where
+// it was granted.
+func (a *act) record(e *v1.Error) audit.Record {
+	r := audit.Record{
+		Time:      a.start,
+		Caller:    audit.Caller{UID: a.caller.UID, GID: a.caller.GID, PID: a.caller.PID},
+		Operation: string(a.operation),
+		Keyset:    a.keyset,
+		Token:     a.token,
+		Digest:    a.digest,
+		JTI:       a.facts.jti,
+		Exp:       a.facts.exp,
+	}
+	if a.key != nil {
+		r.KID, r.Alg = a.key.kid, string(a.key.alg)
+	}
+	var reason v1.Reason
+	if e != nil {
+		reason, r.Reason = e.Reason, e.Error()
+	}
+	r.Outcome = outcomes[outcomeOf(reason)]
+	return r
+}
+
+var outcomes = map[outcome]audit.Outcome{ok: audit.Granted, refused: audit.Refused, failed: audit.Failed}

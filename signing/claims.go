@@ -1,0 +1,149 @@
+package signing
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	v1 "keysetd.example/api/v1"
+)
+
+const (
+	// MaxClaims is the longest claims set that is signed, in bytes as sent.
+	MaxClaims = 64 << 10
+	// maxNesting of objects and arrays in claims. Verifiers recurse; what no verifier can
+	// read must not be signed.
+	maxNesting = 64
+)
+
+// registered are the claims of RFC 7519 §4.1, whose types and values have rules here.
+var registered = [...]string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
+
+// claimRules are what a keyset says of claims.
+type claimRules struct {
+	issuer      string
+	anyIssuer   bool
+	maxLifetime time.Duration
+}
+
+// claimFacts are the claims that others want to know of.
+type claimFacts struct {
+	exp int64 // NumericDate, in seconds
+	jti string
+}
+
+// judgeClaims decides whether raw may be signed as a claims set. It is a pure function
+// of its arguments; the error is a *v1.Error with a pointer below /claims.
+func judgeClaims(raw []byte, rules claimRules, now time.Time) (claimFacts, error) {
+	var facts claimFacts
+	if len(raw) > MaxClaims {
+		return facts, refuse(v1.TooLarge, "/claims", "the claims are %d bytes; at most %d are signed", len(raw), MaxClaims)
+	}
+	if kind := jsontext.Value(raw).Kind(); kind != '{' {
+		return facts, badClaims("", "the claims must be a JSON object")
+	}
+	if nesting(raw) > maxNesting {
+		return facts, badClaims("", "the claims are nested more than %d deep", maxNesting)
+	}
+
+	dec := jsontext.NewDecoder(bytes.NewBuffer(raw))
+	if _, err := dec.ReadToken(); err != nil {
+		return facts, malformedClaims(err)
+	}
+	seenExp := false
+	for dec.PeekKind() != '}' {
+		token, err := dec.ReadToken()
+		if err != nil {
+			return facts, malformedClaims(err)
+		}
+		name := token.String()
+		value, err := dec.ReadValue()
+		if err != nil {
+			return facts, malformedClaims(err)
+		}
+		if err := judgeClaim(name, value, rules, now, &facts); err != nil {
+			return facts, err
+		}
+		seenExp = seenExp || name == "exp"
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return facts, malformedClaims(err)
+	}
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
+		return facts, badClaims("", "the claims must be one JSON object with nothing after it")
+	}
+	if !seenExp {
+		return facts, badClaims("/exp", "the claims have no exp; give it as whole seconds since 1970 (RFC 7519 §4.1.4)")
+	}
+	return facts, nil
+}
+
+func judgeClaim(name string, value jsontext.Value, rules claimRules, now time.Time, facts *claimFacts) error {
+	switch name {
+	case "exp":
+		exp, ok := integer(value)
+		if !ok {
+			return notInteger(name)
+		}
+		facts.exp = exp
+		if exp <= now.Unix() {
+			return badClaims("/exp", "exp %d is not in the future; it is now %d", exp, now.Unix())
+		}
+		if limit := now.Add(rules.maxLifetime).Unix(); exp > limit {
+			return refuse(v1.LifetimeTooLong, "/claims/exp", "exp %d is %d seconds after the latest allowed, %d: the keyset's max_token_lifetime is %v", exp, exp-limit, limit, rules.maxLifetime)
+		}
+	case "nbf", "iat":
+		if _, ok := integer(value); !ok {
+			return notInteger(name)
+		}
+	case "iss":
+		iss, ok := text(value)
+		if !ok {
+			return badClaims("/iss", "iss must be a string")
+		}
+		if !rules.anyIssuer && iss != rules.issuer {
+			return refuse(v1.IssuerMismatch, "/claims/iss", "iss %s is not the keyset's issuer %q; leave iss out or make it equal", quote(iss), rules.issuer)
+		}
+	case "sub", "jti":
+		s, ok := text(value)
+		if !ok {
+			return badClaims("/"+name, "%s must be a string", name)
+		}
+		if name == "jti" {
+			facts.jti = s
+		}
+	case "aud":
+		if !audience(value) {
+			return badClaims("/aud", "aud must be a string or an array of strings")
+		}
+	default:
+		// Verifiers that match names without regard to case, as Go's encoding/json does,
+		// would take "EXP" for exp, and so a value that nobody here has judged.
+		for _, r := range registered {
+			if strings.EqualFold(name, r) {
+				return badClaims("", "the claim %s differs from %q in case only; some verifiers take one for the other", quote(name), r)
+			}
+		}
+	}
+	return nil
+}
+
+func badClaims(pointer, format string, args ...any) error {
+	return refuse(v1.BadClaims, "/claims"+pointer, format, args...)
+}
+
+func notInteger(name string) error {
+	return badClaims("/"+name, "%s must be whole seconds since 1970, written as an integer", name)
+}
+
+func malformedClaims(err error) error {
+	var syntax *jsontext.SyntacticError
+	if !errors.As(err, &syntax) {
+		return badClaims("", "the claims are cut short")
+	}
+	return badClaims(clip(string(syntax.JSONPointer)), "the claims are not valid JSON: %s", clip(syntax.Error()))
+}

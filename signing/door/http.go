@@ -1,0 +1,114 @@
+package door
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path"
+	"runtime/debug"
+
+	"github.com/go-json-experiment/json"
+
+	v1 "keysetd.example/api/v1"
+	"keysetd.example/signing/policy"
+)
+
+// call performs one operation and returns the reply's body.
+type call func(ctx context.Context, caller policy.Caller, w http.ResponseWriter, r *http.Request) (any, error)
+
+// routes is the table of doors (design.md).
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/v1/keysets", s.route(http.MethodGet, policy.Read, s.keysets))
+	mux.Handle("/v1/keysets/{name}", s.route(http.MethodGet, policy.Read, s.keyset))
+	mux.Handle("/v1/keysets/{name}/jwt", s.route(http.MethodPost, policy.JWT, s.signJWT))
+	mux.Handle("/v1/keysets/{name}/sign", s.route(http.MethodPost, policy.Sign, s.sign))
+	nothing := s.route("", "", notFound)
+	mux.Handle("/v1/tokens/{name}/pin-retry", s.route(http.MethodPost, policy.Admin, s.pinRetry))
+	mux.Handle("/", nothing)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path.Clean(r.URL.Path) != r.URL.Path { // ServeMux would redirect, in HTML
+			nothing.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) keysets(ctx context.Context, caller policy.Caller, _ http.ResponseWriter, _ *http.Request) (any, error) {
+	return s.config.Service.Keysets(ctx, caller)
+}
+
+func (s *Server) keyset(ctx context.Context, caller policy.Caller, _ http.ResponseWriter, r *http.Request) (any, error) {
+	return s.config.Service.Keyset(ctx, caller, r.PathValue("name"))
+}
+
+func (s *Server) signJWT(ctx context.Context, caller policy.Caller, w http.ResponseWriter, r *http.Request) (any, error) {
+	var req v1.JWTRequest
+	if err := decode(w, r, &req); err != nil {
+		return nil, err
+	}
+	return s.config.Service.SignJWT(ctx, caller, r.PathValue("name"), &req)
+}
+
+func (s *Server) sign(ctx context.Context, caller policy.Caller, w http.ResponseWriter, r *http.Request) (any, error) {
+	var req v1.SignRequest
+	if err := decode(w, r, &req); err != nil {
+		return nil, err
+	}
+	return s.config.Service.Sign(ctx, caller, r.PathValue("name"), &req)
+}
+
+func (s *Server) pinRetry(ctx context.Context, caller policy.Caller, _ http.ResponseWriter, r *http.Request) (any, error) {
+	return s.config.Service.PINRetry(ctx, caller, r.PathValue("name"))
+}
+
+func notFound(context.Context, policy.Caller, http.ResponseWriter, *http.Request) (any, error) {
+	return nil, &v1.Error{Reason: v1.NotFound, Detail: "there is nothing at this path; GET /v1/keysets lists the keysets"}
+}
+
+// route answers the requests for one path. An empty method stands for all.
+func (s *Server) route(method string, operation policy.Operation, do call) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		reply, err := s.perform(method, operation, do, w, r)
+		var body []byte
+		if err == nil {
+			body, err = json.Marshal(reply)
+		}
+		if err == nil {
+			s.config.Metrics.answered(operation, nil)
+			write(w, http.StatusOK, "application/json", body)
+			return
+		}
+		e, ok := errors.AsType[*v1.Error](err)
+		if !ok {
+			s.config.Logger.Error("a request failed in the door", "operation", operation, "error", err)
+			e = &v1.Error{Reason: v1.Internal, Detail: "a fault of keysetd's own; its log has more"}
+		}
+		s.config.Metrics.answered(operation, e)
+		writeProblem(w, e)
+	})
+}
+
+// perform runs do, and turns a panic in it into an error: one request's fault is not the
+// daemon's end.
+func (s *Server) perform(method string, operation policy.Operation, do call, w http.ResponseWriter, r *http.Request) (reply any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.config.Logger.Error("panic in a request", "operation", operation, "panic", p, "stack", string(debug.Stack()))
+			reply, err = nil, &v1.Error{Reason: v1.Internal, Detail: "a fault of keysetd's own; its log has more"}
+		}
+	}()
+	if method != "" && r.Method != method {
+		w.Header().Set("Allow", method)
+		return nil, &v1.Error{Reason: v1.MethodNotAllowed, Detail: fmt.Sprintf("this path takes %s", method)}
+	}
+	caller, err := callerOf(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.config.RequestTimeout)
+	defer cancel()
+	return do(ctx, caller, w, r)
+}

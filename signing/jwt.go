@@ -1,0 +1,92 @@
+package signing
+
+import (
+	"context"
+	"encoding/base64"
+
+	"github.com/go-jose/go-jose/v4"
+
+	v1 "keysetd.example/api/v1"
+)
+
+func (s *Service) signJWT(ctx context.Context, a *act, req *v1.JWTRequest) (*v1.JWTReply, error) {
+	if err := a.authorise(jose.SignatureAlgorithm(req.Alg)); err != nil {
+		return nil, err
+	}
+	ks, err := a.open(PurposeJWT, PurposeAny)
+	if err != nil {
+		return nil, err
+	}
+	switch hasClaims := len(req.Claims) > 0; {
+	case hasClaims && req.SigningInput != "":
+		return nil, refuse(v1.BadRequest, "/signing_input", "claims and signing_input exclude each other; give one")
+	case hasClaims:
+		return s.signClaims(ctx, a, ks, req)
+	case req.SigningInput != "":
+		return s.signInput(ctx, a, ks, req)
+	}
+	return nil, refuse(v1.BadRequest, "/claims", "there is nothing to sign; give claims or signing_input")
+}
+
+// signClaims makes a whole token. Its payload is the claims' bytes as they were sent.
+func (s *Service) signClaims(ctx context.Context, a *act, ks *keyset, req *v1.JWTRequest) (*v1.JWTReply, error) {
+	typ, err := callerTyp(req.Header)
+	if err != nil {
+		return nil, err
+	}
+	if a.facts, err = judgeClaims(req.Claims, ks.rules, s.Now()); err != nil {
+		return nil, err
+	}
+	if err := a.choose(ks, jose.SignatureAlgorithm(req.Alg), req.KID, "/kid"); err != nil {
+		return nil, err
+	}
+	header := a.key.header
+	if typ != defaultTyp {
+		header = protected(a.key.alg, a.key.kid, typ)
+	}
+	const signature = 700 // RSA-4096, encoded
+	token := make([]byte, 0, len(header)+1+base64.RawURLEncoding.EncodedLen(len(req.Claims))+1+signature)
+	token = append(token, header...)
+	token = append(token, '.')
+	token = base64.RawURLEncoding.AppendEncode(token, req.Claims)
+	sig, err := a.sign(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	token = append(token, '.')
+	token = base64.RawURLEncoding.AppendEncode(token, sig)
+	return &v1.JWTReply{Token: string(token), KID: a.key.kid, Alg: string(a.key.alg)}, nil
+}
+
+// signInput signs header and claims that the caller composed. They are judged as if
+// keysetd had, and then signed as they are.
+func (s *Service) signInput(ctx context.Context, a *act, ks *keyset, req *v1.JWTRequest) (*v1.JWTReply, error) {
+	if len(req.Header) > 0 {
+		return nil, refuse(v1.BadRequest, "/header", "a signing input has a header of its own; leave header out")
+	}
+	in, err := parseSigningInput(req.SigningInput)
+	if err != nil {
+		return nil, err
+	}
+	alg, kid := *in.header.Alg, *in.header.KID
+	if req.Alg != "" && req.Alg != alg {
+		return nil, badInput("its alg is %s and the request's is %s", quote(alg), quote(req.Alg))
+	}
+	if req.KID != "" && req.KID != kid {
+		return nil, badInput("its kid is %s and the request's is %s", quote(kid), quote(req.KID))
+	}
+	if alg == "" || kid == "" {
+		return nil, badInput("its alg or kid is empty")
+	}
+	if a.facts, err = judgeClaims(in.claims, ks.rules, s.Now()); err != nil {
+		return nil, atSigningInput(err)
+	}
+	if err := a.choose(ks, jose.SignatureAlgorithm(alg), kid, "/signing_input"); err != nil {
+		return nil, atSigningInput(err)
+	}
+	sig, err := a.sign(ctx, []byte(req.SigningInput))
+	if err != nil {
+		return nil, err
+	}
+	return &v1.JWTReply{Signature: base64.RawURLEncoding.EncodeToString(sig), KID: a.key.kid, Alg: string(a.key.alg)}, nil
+}

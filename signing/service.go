@@ -1,0 +1,127 @@
+// Package signing is what every language of the door speaks to: one Service that judges
+// a request and has the token sign it.
+//
+// One request goes this way, and the order matters:
+//
+//	authorise → keyset → purpose → claims → key → sign → audit → reply
+//
+// Authorise comes first, so that a caller without a grant cannot learn which keysets
+// there are: it is told not_granted whether the keyset exists or not. Audit comes before
+// the reply, so that no signature is in the world that the log does not know.
+package signing
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	v1 "keysetd.example/api/v1"
+	"keysetd.example/internal/audit"
+	"keysetd.example/signing/policy"
+)
+
+// Auditor keeps the record of what was granted and refused. When Append returns nil the
+// record will outlive the process. The end of ctx, which may have come before the call,
+// ends the wait and not the writing: what was done is written whether or not the caller
+// is still there.
+type Auditor interface {
+	Append(ctx context.Context, r audit.Record) error
+}
+
+// Config is what a Service is made of. All fields but Now are required.
+type Config struct {
+	Auditor Auditor
+	Metrics *Metrics
+	Logger  *slog.Logger
+	// Tokens tells how the tokens are at this moment; it must not block.
+	Tokens func() []v1.Token
+	// RetryPIN allows one more login to a token that is blocked.
+	RetryPIN func(ctx context.Context, token string) error
+	// Now is the clock that claims are judged by. Unset: time.Now.
+	Now func() time.Time
+}
+
+// Service judges and signs. Its methods may be called from many goroutines; the errors
+// they return are *v1.Error.
+type Service struct {
+	Config
+	state atomic.Pointer[State]
+}
+
+// New returns a service that answers from state until Swap gives it another.
+func New(c Config, state *State) *Service {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	s := &Service{Config: c}
+	s.state.Store(state)
+	return s
+}
+
+// Swap makes requests that begin from now on use state. Those under way go on with the
+// one they began with.
+func (s *Service) Swap(state *State) { s.state.Store(state) }
+
+// SignJWT signs claims, or a whole JWS signing input, as operation jwt.
+func (s *Service) SignJWT(ctx context.Context, caller policy.Caller, keyset string, req *v1.JWTRequest) (*v1.JWTReply, error) {
+	a := s.begin(caller, policy.JWT, keyset)
+	reply, err := s.signJWT(ctx, a, req)
+	if err = s.end(ctx, a, err); err != nil {
+		return nil, err // and the signature, if there is one, is dropped
+	}
+	return reply, nil
+}
+
+// Sign signs a payload or a digest, as operation sign.
+func (s *Service) Sign(ctx context.Context, caller policy.Caller, keyset string, req *v1.SignRequest) (*v1.SignReply, error) {
+	a := s.begin(caller, policy.Sign, keyset)
+	reply, err := s.signRaw(ctx, a, req)
+	if err = s.end(ctx, a, err); err != nil {
+		return nil, err
+	}
+	return reply, nil
+}
+
+// end finishes an act: its line goes to the audit log, then its time into the metrics.
+// It returns what the caller is told.
+func (s *Service) end(ctx context.Context, a *act, err error) error {
+	var told *v1.Error
+	if err != nil {
+		told = asError(err)
+	}
+	switch auditErr := s.Auditor.Append(ctx, a.record(told)); {
+	case auditErr == nil:
+	case told == nil:
+		told = fromAudit(auditErr)
+	default: // a refusal releases nothing, so it stays what it is
+		s.Logger.Error("a refusal could not be written to the audit log", "error", auditErr)
+	}
+	var reason v1.Reason
+	if told != nil {
+		reason = told.Reason
+	}
+	if a.operation.Signs() {
+		s.Metrics.observe(a.alg(), outcomeOf(reason), time.Since(a.start))
+		if told == nil {
+			a.key.signed.Inc()
+		}
+	}
+	if told == nil {
+		return nil
+	}
+	s.log(a, told)
+	return told
+}
+
+// log tells the operator of faults. Refusals are in the audit log, and an outage is
+// told once by package hsm rather than by each request that meets it.
+func (s *Service) log(a *act, e *v1.Error) {
+	level := slog.LevelDebug
+	if e.Reason == v1.Internal || e.Reason == v1.AuditFailed {
+		level = slog.LevelError
+	}
+	s.Logger.Log(context.Background(), level, "request failed",
+		"operation", a.operation, "keyset", a.keyset, "uid", a.caller.UID, "reason", e.Reason, "error", errors.Join(e, e.Cause))
+}

@@ -1,0 +1,75 @@
+package signing
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// integer takes a JSON number without fraction or exponent that fits an int64. 1.0 and
+// 1e9 are refused as 1.5 and 1e400 are: what a verifier makes of them is its own affair.
+func integer(v jsontext.Value) (int64, bool) {
+	if v.Kind() != '0' {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(string(v), 10, 64)
+	return n, err == nil
+}
+
+func text(v jsontext.Value) (string, bool) {
+	if v.Kind() != '"' {
+		return "", false
+	}
+	if bytes.IndexByte(v, '\\') < 0 { // as nearly always: nothing to unescape
+		return string(v[1 : len(v)-1]), true
+	}
+	b, err := jsontext.AppendUnquote(nil, v)
+	return string(b), err == nil
+}
+
+func audience(v jsontext.Value) bool {
+	if v.Kind() == '"' {
+		return true
+	}
+	if v.Kind() != '[' {
+		return false
+	}
+	dec := jsontext.NewDecoder(bytes.NewBuffer(v))
+	for range 1 + len(v) { // more tokens than bytes there cannot be
+		token, err := dec.ReadToken()
+		switch {
+		case errors.Is(err, io.EOF):
+			return true
+		case err != nil:
+			return false
+		}
+		if k := token.Kind(); dec.StackDepth() > 1 || dec.StackDepth() == 1 && k != '[' && k != '"' {
+			return false
+		}
+	}
+	return false
+}
+
+// nesting is how deep objects and arrays are nested in raw, which need not be valid JSON.
+func nesting(raw []byte) int {
+	depth, deepest := 0, 0
+	for i := 0; i < len(raw); i++ {
+		switch raw[i] {
+		case '{', '[':
+			depth++
+			deepest = max(deepest, depth)
+		case '}', ']':
+			depth--
+		case '"':
+			for i++; i < len(raw) && raw[i] != '"'; i++ {
+				if raw[i] == '\\' {
+					i++
+				}
+			}
+		}
+	}
+	return deepest
+}
