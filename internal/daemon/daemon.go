@@ -1,0 +1,207 @@
+// Package daemon puts keysetd together: tokens, rotation, pages, the signing service
+// and its doors. Each part knows only what is below it; here they meet.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"keysetd.example/internal/audit"
+	"keysetd.example/internal/config"
+	"keysetd.example/internal/harden"
+	"keysetd.example/jwks"
+	"keysetd.example/rotation"
+	"keysetd.example/rotation/store"
+	"keysetd.example/signing"
+	"keysetd.example/signing/door"
+	"keysetd.example/signing/policy"
+)
+
+// Options of Run.
+type Options struct {
+	Logger *slog.Logger
+	// Ready is called once all doors answer and every keyset can sign. Nil: nobody is told.
+	Ready func(Addresses)
+}
+
+// Run is the daemon. It returns nil when ctx has ended and everything is put away.
+func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
+	log := opts.Logger
+	if err := harden.Process(); err != nil {
+		return fmt.Errorf("hardening the process: %w", err)
+	}
+	db, err := store.Open(cfg.Store.Path)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, "the store", db.Close)
+	trail, err := audit.Open(cfg.Audit.Path, audit.Options{Sync: cfg.Audit.Sync})
+	if err != nil {
+		return err
+	}
+	defer closing(&err, "the audit log", trail.Close)
+	rights, err := newPolicy(cfg)
+	if err != nil {
+		return err
+	}
+
+	m := newMetrics()
+	var manager *rotation.Manager
+	woken := make(chan struct{}, 1)
+	ts, err := startTokens(cfg, db, m.hsm, log, func() {
+		select {
+		case woken <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer closing(&err, "the tokens", func() error { return ts.close(context.WithoutCancel(ctx)) })
+
+	state, err := signing.NewState(rights, nil, m.signing)
+	if err != nil {
+		return err
+	}
+	service := signing.New(signing.Config{
+		Auditor: trail, Metrics: m.signing, Logger: log,
+		Tokens: ts.status, RetryPIN: ts.retryPIN,
+	}, state)
+	pages := jwks.NewPages(func() bool { return manager != nil && canSign(manager.Snapshot()) && ts.up() })
+	p := &publisher{cfg: cfg, tokens: ts, policy: rights, pages: pages, service: service, metrics: m.signing}
+	if manager, err = newManager(cfg, db, ts, p.publish, m.rotation, log); err != nil {
+		return err
+	}
+	if err := manager.Start(ctx); err != nil {
+		return err
+	}
+	registry, err := m.registry(ts)
+	if err != nil {
+		return err
+	}
+	ls, err := listen(cfg)
+	if err != nil {
+		return err
+	}
+
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var background sync.WaitGroup
+	defer background.Wait()
+	defer stop()
+	background.Go(func() { manager.Run(running) })
+	background.Go(func() { forward(running, woken, manager.Wake) })
+	background.Go(func() { announce(running, manager, ts, log, ls.addresses(), opts.Ready) })
+
+	servers := map[net.Listener]server{
+		ls.socket: door.New(door.Config{Service: service, Metrics: m.door, Logger: log}),
+	}
+	if ls.public != nil {
+		servers[ls.public] = jwks.NewServer(pages, log)
+	}
+	if ls.metrics != nil {
+		servers[ls.metrics] = &http.Server{Handler: metricsHandler(registry, log), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	}
+	return serveUntil(ctx, log, servers)
+}
+
+// closing puts something away at the end, and keeps the first error.
+func closing(err *error, what string, close func() error) {
+	if e := close(); e != nil {
+		*err = errors.Join(*err, fmt.Errorf("closing %s: %w", what, e))
+	}
+}
+
+func newPolicy(cfg *config.Config) (*policy.Policy, error) {
+	return policy.New(cfg.Rules(), policy.Options{OverflowUID: overflowUID(), DaemonUID: uint32(os.Getuid())})
+}
+
+// overflowUID is the uid by which the kernel shows a process of a user namespace that has
+// no mapping here (user_namespaces(7)).
+func overflowUID() uint32 {
+	const usual = 65534
+	b, err := os.ReadFile("/proc/sys/kernel/overflowuid")
+	if err != nil {
+		return usual
+	}
+	uid, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 32)
+	if err != nil {
+		return usual
+	}
+	return uint32(uid)
+}
+
+func newManager(cfg *config.Config, s *store.Bolt, ts tokens, publish func(*rotation.Snapshot) error, m *rotation.Metrics, log *slog.Logger) (*rotation.Manager, error) {
+	keysets := map[string]rotation.Policy{}
+	for name, k := range cfg.Keysets {
+		keysets[name] = k.Policy()
+	}
+	rotating := map[string]rotation.Token{}
+	for name, t := range ts {
+		rotating[name] = rotation.OnHSM(t)
+	}
+	return rotation.NewManager(rotation.ManagerConfig{
+		Store: s, Installation: s.Installation(), Keysets: keysets, Tokens: rotating,
+		Certify: certify(cfg), KeyID: jwks.KeyID, Publish: publish, Logger: log, Metrics: m,
+	})
+}
+
+// forward calls do for each word that comes, until ctx ends. The tokens speak before the
+// manager is there to listen.
+func forward(ctx context.Context, words <-chan struct{}, do func()) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-words:
+			do()
+		}
+	}
+}
+
+// canSign reports whether every configured keyset has an active generation.
+func canSign(s *rotation.Snapshot) bool {
+	for _, k := range s.Keysets {
+		if _, active := k.Document.Active(); k.Configured && !active {
+			return false
+		}
+	}
+	return true
+}
+
+// announce says once that all is ready. Until then the doors answer what they can.
+func announce(ctx context.Context, m *rotation.Manager, ts tokens, log *slog.Logger, a Addresses, ready func(Addresses)) {
+	log.Info("listening", "socket", a.Socket, "public", a.Public, "metrics", a.Metrics)
+	if ts.ready(ctx) != nil {
+		return
+	}
+	if !settled(ctx, func() bool { return canSign(m.Snapshot()) }) {
+		return
+	}
+	log.Info("ready", "socket", a.Socket, "public", a.Public, "metrics", a.Metrics)
+	if ready != nil {
+		ready(a)
+	}
+}
+
+// settled asks done every now and then until it agrees; false if ctx ended before.
+func settled(ctx context.Context, done func() bool) bool {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+	return true
+}

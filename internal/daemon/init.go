@@ -1,0 +1,125 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"text/tabwriter"
+
+	"keysetd.example/internal/config"
+	"keysetd.example/internal/harden"
+	"keysetd.example/rotation"
+	"keysetd.example/rotation/store"
+)
+
+// Init makes the store and the first generations of every keyset: 1 active, 2 pending.
+// Nothing that exists is overwritten. The tokens are proven before the store is made, so
+// that a mistake in the configuration leaves nothing behind.
+func Init(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Writer) (err error) {
+	if err := harden.Process(); err != nil {
+		return fmt.Errorf("hardening the process: %w", err)
+	}
+	if _, err := newPolicy(cfg); err != nil {
+		return err
+	}
+	if err := storeAbsent(cfg.Store.Path); err != nil {
+		return err
+	}
+	woken := make(chan struct{}, 1)
+	ts, err := startTokens(cfg, nil, nil, log, func() {
+		select {
+		case woken <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer closing(&err, "the tokens", func() error { return ts.close(context.WithoutCancel(ctx)) })
+	if err := ts.prove(ctx); err != nil {
+		return err
+	}
+	db, err := store.Create(cfg.Store.Path)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, "the store", db.Close)
+	for name, t := range ts {
+		if err := db.RememberToken(name, t.Status().Info.Serial); err != nil {
+			return err
+		}
+	}
+	manager, err := newManager(cfg, db, ts, func(*rotation.Snapshot) error { return nil }, nil, log)
+	if err != nil {
+		return err
+	}
+	if err := manager.Start(ctx); err != nil {
+		return err
+	}
+	running, stop := context.WithCancel(ctx)
+	finished := make(chan error, 1)
+	go func() { finished <- manager.Run(running) }()
+	go forward(running, woken, manager.Wake)
+	complete := settled(ctx, func() bool { return initialised(manager.Snapshot()) || problem(manager.Snapshot()) != nil })
+	stop()
+	<-finished
+	if p := problem(manager.Snapshot()); p != nil {
+		return fmt.Errorf("the store %s is made but not all keys: %w; mend that, then `keysetd serve` goes on from here", cfg.Store.Path, p)
+	}
+	if !complete {
+		return fmt.Errorf("the store %s is made but not all keys: %w; `keysetd serve` goes on from here", cfg.Store.Path, context.Cause(ctx))
+	}
+	return printKeys(out, cfg.Store.Path, manager.Snapshot())
+}
+
+// storeAbsent refuses to go on where there is a store.
+func storeAbsent(path string) error {
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking for the store: %w", err)
+	}
+	return fmt.Errorf("the store %s exists, and nothing is made over it; run `keysetd serve`, which also makes the keys of keysets that are new in the configuration", path)
+}
+
+// initialised: every keyset has one generation that signs and one behind it.
+func initialised(s *rotation.Snapshot) bool {
+	for _, k := range s.Keysets {
+		_, active := k.Document.Active()
+		_, pending := k.Document.Pending()
+		if !active || !pending {
+			return false
+		}
+	}
+	return true
+}
+
+// problem returns what keeps a keyset from being made, or nil.
+func problem(s *rotation.Snapshot) error {
+	var errs []error
+	for _, name := range sortedKeys(s.Keysets) {
+		if p := s.Keysets[name].Problem; p != "" {
+			errs = append(errs, fmt.Errorf("keyset %s: %s", name, p))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func printKeys(out io.Writer, path string, s *rotation.Snapshot) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "Made %s and these keys:\n\nKEYSET\tGENERATION\tSTATE\tSPEC\tKID\n", path)
+	for _, name := range sortedKeys(s.Keysets) {
+		for _, g := range s.Keysets[name].Document.Generations {
+			for _, k := range g.Keys {
+				fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", name, g.Number, g.State, k.Spec, k.KID)
+			}
+		}
+	}
+	return w.Flush()
+}
