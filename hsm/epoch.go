@@ -36,9 +36,6 @@ func (t *Token) begin() (*epoch, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A worker that blocks on what it is told can only be killed.
-	defer context.AfterFunc(ctx, w.Kill)()
-
 	e := &epoch{token: t, worker: w, slots: make(chan struct{}, 2*t.cfg.Sessions)}
 	e.ctx, e.end = context.WithCancelCause(t.ctx)
 	err = e.open(ctx)
@@ -89,8 +86,6 @@ func (e *epoch) stop() {
 	if e.client != nil && e.client.Err() == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
 		defer cancel()
-		// Close's frame may find a full socket, which no context ends.
-		defer context.AfterFunc(ctx, func() { e.client.Abort(errStopped) })()
 		if e.client.Close(ctx) == nil {
 			select {
 			case <-e.worker.Exited():
@@ -109,8 +104,6 @@ func (e *epoch) stop() {
 // unkillableAfter: a process that was killed and is still there is in a system call that
 // cannot be interrupted.
 const unkillableAfter = 5 * time.Second
-
-var errStopped = errors.New("the worker did not finalise the module in time")
 
 type outcome[T any] struct {
 	value T

@@ -24,7 +24,6 @@ func InitToken(ctx context.Context, cfg Config, label string, soPIN, pin []byte)
 	if err != nil {
 		return Info{}, err
 	}
-	defer context.AfterFunc(ctx, w.Kill)()
 	defer func() {
 		w.Kill()
 		<-w.Exited()

@@ -83,6 +83,7 @@ func TestTheMainJob(t *testing.T) {
 			t.Errorf("keysetd_worker_restarts_total is %v after one kill", got)
 		}
 	})
+	t.Run("the audit log is rotated", func(t *testing.T) { rotateAudit(t, s, d) })
 	t.Run("a restart", func(t *testing.T) {
 		worker := d.worker()
 		d.stop()
@@ -312,6 +313,22 @@ func verifyMetrics(t *testing.T, d *daemon) {
 	}
 	if !strings.Contains(page, "keysetd_build_info{") {
 		t.Errorf("no keysetd_build_info")
+	}
+}
+
+// rotateAudit does what logrotate does.
+func rotateAudit(t *testing.T, s *site, d *daemon) {
+	if err := os.Rename(s.path("audit.jsonl"), s.path("audit.jsonl.1")); err != nil {
+		t.Fatal(err)
+	}
+	d.cmd.Process.Signal(syscall.SIGHUP)
+	eventually(t, 5*time.Second, "the audit log is made anew", func() bool {
+		_, err := os.Stat(s.path("audit.jsonl"))
+		return err == nil
+	})
+	d.call("POST", "/v1/keysets/default/jwt", `{"alg":"ES256","claims":`+claims("after the rotation")+`}`)
+	if b, err := os.ReadFile(s.path("audit.jsonl")); err != nil || !strings.Contains(string(b), `"outcome":"granted"`) {
+		t.Errorf("the new audit log has %q (%v)", b, err)
 	}
 }
 

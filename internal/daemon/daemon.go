@@ -10,9 +10,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"keysetd.example/internal/audit"
@@ -99,6 +101,7 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 	defer stop()
 	background.Go(func() { manager.Run(running) })
 	background.Go(func() { forward(running, woken, manager.Wake) })
+	background.Go(func() { reopenOnHangup(running, trail, log) })
 	background.Go(func() { announce(running, manager, ts, log, ls.addresses(), opts.Ready) })
 
 	servers := map[net.Listener]server{
@@ -111,6 +114,23 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 		servers[ls.metrics] = &http.Server{Handler: metricsHandler(registry, log), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	}
 	return serveUntil(ctx, log, servers)
+}
+
+// reopenOnHangup lets logrotate move the audit log away (SIGHUP).
+func reopenOnHangup(ctx context.Context, trail *audit.Log, log *slog.Logger) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			if err := trail.Reopen(); err != nil {
+				log.Error("reopening the audit log", "error", err)
+			}
+		}
+	}
 }
 
 // closing puts something away at the end, and keeps the first error.
