@@ -5,8 +5,10 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"encoding/asn1"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/big"
 	"slices"
 	"time"
@@ -27,7 +29,10 @@ type Key struct {
 // specs is an error.
 func (t *Token) Key(ref Ref, pub crypto.PublicKey) (*Key, error) {
 	if len(ref.ID) == 0 && ref.Label == "" {
-		return nil, t.wrap(fmt.Errorf("a key needs a CKA_ID or a label"))
+		return nil, t.wrap(errors.New("a key needs a CKA_ID or a label"))
+	}
+	if max(len(ref.ID), len(ref.Label)) > math.MaxUint16 {
+		return nil, t.wrap(fmt.Errorf("a key's CKA_ID and label are at most %d bytes long", math.MaxUint16))
 	}
 	if _, err := keyspec.Of(pub); err != nil {
 		return nil, t.wrap(fmt.Errorf("key %s: %w: %w", refName(ref), ErrUnsupported, err))

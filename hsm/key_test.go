@@ -85,6 +85,9 @@ func TestSignChecksBeforeItAsks(t *testing.T) {
 	if _, err := token.Key(hsm.Ref{}, key.Public()); err == nil {
 		t.Error("a key without a name")
 	}
+	if _, err := token.Key(hsm.Ref{Label: strings.Repeat("l", 1<<16)}, key.Public()); err == nil {
+		t.Error("a label that no frame can carry")
+	}
 	if _, err := token.Key(hsm.Ref{Label: "l"}, "no key"); !errors.Is(err, hsm.ErrUnsupported) {
 		t.Errorf("a key that is none: %v", err)
 	}

@@ -44,7 +44,7 @@ func expect(t *testing.T, cfg hsm.Config, want error) {
 	defer closeToken(t, token)
 	if err := token.Ready(within(t, time.Minute)); !errors.Is(err, want) {
 		t.Errorf("the token is ready: %v, want %v", err, want)
-	} else if err != nil && strings.Contains(err.Error()+token.Status().Problem, "4321") {
+	} else if err != nil && strings.Contains(err.Error()+token.Status().Problem, "wrong-one") {
 		t.Errorf("%v holds the PIN", err)
 	}
 }
@@ -53,7 +53,7 @@ func TestWrongPINIsTriedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := memory.New("t", "1234")
 		cfg := marked(t, m)
-		cfg.PIN = pin("4321")
+		cfg.PIN = pin("wrong-one")
 		for range 3 {
 			expect(t, cfg, hsm.ErrPINBlocked)
 		}
@@ -95,7 +95,7 @@ func TestRetryWithAWrongPIN(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := memory.New("t", "1234")
 		cfg := marked(t, m)
-		cfg.PIN = pin("4321")
+		cfg.PIN = pin("wrong-one")
 		token, err := hsm.Start(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -114,6 +114,36 @@ func TestRetryWithAWrongPIN(t *testing.T) {
 	})
 }
 
+// A retry that comes while a login is under way, which then succeeds, leaves no permit for
+// a later one.
+func TestRetryDuringALogin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := memory.New("t", "1234")
+		cfg := marked(t, m)
+		answer := make(chan struct{})
+		m.Inject(memory.Fault{Op: wire.OpLogin, Hang: answer})
+		token, err := hsm.Start(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeToken(t, token)
+		synctest.Wait()
+		go func() {
+			time.Sleep(time.Second)
+			close(answer)
+		}()
+		if err := token.RetryPIN(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := token.Ready(within(t, time.Minute)); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(cfg.Marker.Path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("a permit is left: %v", err)
+		}
+	})
+}
+
 // Removing the marker by hand is a retry too, while the daemon sees it.
 func TestRemovedMarkerResumes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -124,7 +154,7 @@ func TestRemovedMarkerResumes(t *testing.T) {
 			if right.Load() {
 				return []byte("1234"), nil
 			}
-			return []byte("4321"), nil
+			return []byte("wrong-one"), nil
 		}
 		token, err := hsm.Start(cfg)
 		if err != nil {
@@ -147,7 +177,7 @@ func TestRemovedMarkerWithAWrongPIN(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := memory.New("t", "1234")
 		cfg := marked(t, m)
-		cfg.PIN = pin("4321")
+		cfg.PIN = pin("wrong-one")
 		token, err := hsm.Start(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -169,7 +199,7 @@ func TestPINFlagsBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := memory.New("t", "1234")
 		other := marked(t, m)
-		other.PIN = pin("4321")
+		other.PIN = pin("wrong-one")
 		expect(t, other, hsm.ErrPINBlocked)
 
 		cfg := marked(t, m)

@@ -18,6 +18,10 @@ var digestInfo = map[crypto.Hash][]byte{
 	crypto.SHA512: {0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03, 0x05, 0x00, 0x04, 0x40},
 }
 
+// maxMessage is the longest message that Ed25519 signs, in bytes: small against a frame, and
+// more than anyone should send to a token.
+const maxMessage = 16 << 20
+
 var pss = map[crypto.Hash]wire.Mechanism{
 	crypto.SHA256: wire.RSAPSS256,
 	crypto.SHA384: wire.RSAPSS384,
@@ -60,6 +64,9 @@ func checkDigest(pub crypto.PublicKey, digest []byte, opts crypto.SignerOpts) er
 	if _, ok := pub.(ed25519.PublicKey); ok {
 		if o, ok := opts.(*ed25519.Options); hash != 0 || ok && o.Context != "" {
 			return fmt.Errorf("%w: Ed25519ph and Ed25519ctx (RFC 8032 §5.1); sign the message itself", ErrUnsupported)
+		}
+		if len(digest) > maxMessage {
+			return fmt.Errorf("%w: an Ed25519 message of %d bytes; the longest is %d", ErrUnsupported, len(digest), maxMessage)
 		}
 		return nil
 	}

@@ -55,6 +55,7 @@ func TestPrepare(t *testing.T) {
 		{"ES512", &testP521.PublicKey, testHash64, crypto.SHA512, wire.ECDSA, 64, nil},
 		{"ES256, short", &testP256.PublicKey, testHash32[:20], crypto.SHA256, 0, 0, ErrBadDigest},
 		{"Ed25519", testEd25519.Public(), []byte("message"), crypto.Hash(0), wire.EdDSA, 7, nil},
+		{"Ed25519, too long", testEd25519.Public(), make([]byte, maxMessage+1), crypto.Hash(0), 0, 0, ErrUnsupported},
 		{"Ed25519ph", testEd25519.Public(), testHash64, testEd25519ph, 0, 0, ErrUnsupported},
 		{"Ed25519ctx", testEd25519.Public(), testHash64, testEd25519ctx, 0, 0, ErrUnsupported},
 		{"not a key", "key", testHash32, crypto.SHA256, 0, 0, ErrUnsupported},

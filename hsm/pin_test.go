@@ -13,14 +13,14 @@ func TestFilePIN(t *testing.T) {
 		mode          os.FileMode
 		want, err     string
 	}{
-		{"plain", "1234", 0o600, "1234", ""},
-		{"newline", "1234\n", 0o600, "1234", ""},
-		{"credential", "1234\n", 0o400, "1234", ""},
-		{"one newline only", "1234\n\n", 0o600, "1234\n", ""},
+		{"plain", "s3cr-t", 0o600, "s3cr-t", ""},
+		{"newline", "s3cr-t\n", 0o600, "s3cr-t", ""},
+		{"credential", "s3cr-t\n", 0o400, "s3cr-t", ""},
+		{"one newline only", "s3cr-t\n\n", 0o600, "s3cr-t\n", ""},
 		{"empty", "", 0o600, "", "is empty"},
 		{"only a newline", "\n", 0o600, "", "is empty"},
-		{"group", "1234", 0o640, "", "chmod 600"},
-		{"world", "1234", 0o604, "", "chmod 600"},
+		{"group", "s3cr-t", 0o640, "", "chmod 600"},
+		{"world", "s3cr-t", 0o604, "", "chmod 600"},
 		{"long", strings.Repeat("1", maxPIN+1), 0o600, "", "longer"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -38,7 +38,7 @@ func TestFilePIN(t *testing.T) {
 			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 				t.Errorf("error %v, want %q", err, c.err)
 			}
-			if err != nil && strings.Contains(err.Error(), "1234") {
+			if err != nil && strings.Contains(err.Error(), "s3cr-t") {
 				t.Errorf("the error %v holds the PIN", err)
 			}
 		})
@@ -66,7 +66,7 @@ func TestFilePINSourceChangesWithTheFile(t *testing.T) {
 		}
 		return a
 	}
-	if identity("1234") == identity("4321") {
+	if identity("s3cr-t") == identity("4321") {
 		t.Error("the identity stayed when the file was replaced")
 	}
 }

@@ -65,6 +65,13 @@ func (m *PINMarker) facts() (pinFacts, error) {
 	return pinFacts{state: r.State, since: r.Since, provenSerial: p.Serial, provenSource: p.Source}, nil
 }
 
+// ProvenSerial returns the serial number of the token that the latest login which
+// succeeded was to, or "" if there was none.
+func (m *PINMarker) ProvenSerial() (string, error) {
+	f, err := m.facts()
+	return f.provenSerial, err
+}
+
 func (m *PINMarker) set(token, serial string, s pinState) error {
 	if err := m.write("", pinRecord{Token: token, Serial: serial, Since: time.Now().UTC(), State: s}); err != nil {
 		return fmt.Errorf("write the PIN marker: %w", err)

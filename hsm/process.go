@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"keysetd.example/internal/harden"
 )
 
 // Worker is what holds the PKCS#11 module for one epoch.
@@ -47,7 +49,7 @@ func (c Config) startProcess(context.Context) (Worker, error) {
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
+	if err := harden.Start(cmd); err != nil {
 		ours.Close()
 		return nil, fmt.Errorf("start the worker: %w", err)
 	}

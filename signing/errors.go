@@ -47,6 +47,7 @@ var tokenErrors = []struct {
 	{hsm.ErrWrongSerial, v1.Unavailable, "the token under this label is another one than before; an operator has to look", 0},
 	{hsm.ErrClosed, v1.Unavailable, "keysetd is shutting down; ask again once it is back", time.Second},
 	{hsm.ErrUnavailable, v1.Unavailable, "the token cannot be reached now; ask again later", time.Second},
+	{hsm.ErrBadDigest, v1.BadDigest, "the digest is not as long as the algorithm's hash", 0},
 	{hsm.ErrKeyNotFound, v1.Internal, "the active key is not on the token; an operator has to look at keysetd's log", 0},
 	{hsm.ErrBadSignature, v1.Internal, "the token returned a signature that does not verify, and it was not released; an operator has to look at keysetd's log", 0},
 	{hsm.ErrUnsupported, v1.Internal, "the token refuses to sign this way with this key; an operator has to look at keysetd's log", 0},

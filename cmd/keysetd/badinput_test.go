@@ -15,6 +15,7 @@ import (
 // TestBadRequests sends what must be refused. Each gets one clear problem with its
 // reason word, and the daemon goes on.
 func TestBadRequests(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.configure(`
   default: {purpose: jwt, issuer: "https://issuer.example", keys: [p-256], certificate: {issuer: none}}
@@ -70,6 +71,7 @@ func TestBadRequests(t *testing.T) {
 // TestCallers: nobody but the one the configuration names may sign; half a request
 // harms nobody.
 func TestCallers(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Fatal("this test changes its uid to be somebody else; run it as root, as .ci/run does")
 	}
@@ -127,6 +129,7 @@ func TestCallers(t *testing.T) {
 
 // TestBadInstallations starts keysetd on what cannot work. Each gets one clear line.
 func TestBadInstallations(t *testing.T) {
+	t.Parallel()
 	const keysets = "  default: {purpose: jwt, issuer: \"https://issuer.example\", keys: [p-256], certificate: {issuer: none}}\n"
 	for _, c := range []struct {
 		name    string
@@ -181,6 +184,7 @@ func TestBadInstallations(t *testing.T) {
 // TestWrongPIN: whatever is started, a wrong PIN is tried once, until an operator allows
 // one more attempt.
 func TestWrongPIN(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.configure("  default: {purpose: jwt, issuer: \"https://issuer.example\", keys: [p-256], certificate: {issuer: none}}\n")
 	s.mustKeysetd("init", "-c", s.path("keysetd.yaml"))
@@ -220,6 +224,7 @@ func TestWrongPIN(t *testing.T) {
 
 // TestAnotherToken: the same label with another serial number is not the same token.
 func TestAnotherToken(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.configure("  default: {purpose: jwt, issuer: \"https://issuer.example\", keys: [p-256], certificate: {issuer: none}}\n")
 	s.mustKeysetd("init", "-c", s.path("keysetd.yaml"))

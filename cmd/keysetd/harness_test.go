@@ -53,6 +53,8 @@ func build() error {
 }
 
 const (
+	// gorace has the race detector's runtime end a process at once, and not a second later.
+	gorace  = "atexit_sleep_ms=0"
 	softhsm = "/usr/lib/softhsm/libsofthsm2.so"
 	pin     = "pin-Zx81-of-the-test" // distinctive, so that a leak can be looked for
 )
@@ -103,7 +105,7 @@ token:
   module: %s
   label: e2e
   pin: {file: pin}
-  environment: {SOFTHSM2_CONF: %q}
+  environment: {SOFTHSM2_CONF: %q, GORACE: %q}
 store: {path: state.db}
 audit: {path: audit.jsonl}
 listen: {socket: sock, socket_mode: "0600", public: 127.0.0.1:0, metrics: 127.0.0.1:0}
@@ -111,7 +113,7 @@ keysets:
 %s
 callers:
   test: {uid: %d, keysets: ["*"], operations: [jwt, sign, read, admin], algorithms: ["*"]}
-`, softhsm, s.path("softhsm2.conf"), keysets, os.Getuid()))
+`, softhsm, s.path("softhsm2.conf"), gorace, keysets, os.Getuid()))
 }
 
 // tool runs another program on the token and returns what it prints.
@@ -129,6 +131,7 @@ func (s *site) tool(name string, args ...string) string {
 // keysetd runs a command that ends by itself.
 func (s *site) keysetd(args ...string) (stdout, stderr string, err error) {
 	cmd := exec.Command(keysetd, args...)
+	cmd.Env = append(os.Environ(), "GORACE="+gorace)
 	var o, e bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &o, &e
 	err = cmd.Run()
@@ -166,7 +169,7 @@ func (s *site) start(message string) *daemon {
 	s.t.Helper()
 	d := &daemon{t: s.t, exited: make(chan struct{})}
 	d.cmd = exec.Command(keysetd, "serve", "-c", s.path("keysetd.yaml"))
-	d.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1 exitcode=66")
+	d.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1 exitcode=66 "+gorace)
 	stderr, err := d.cmd.StderrPipe()
 	if err != nil {
 		s.t.Fatal(err)

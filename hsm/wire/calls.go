@@ -73,6 +73,12 @@ func (c *Client) Destroy(ctx context.Context, r Ref) (reply DestroyReply, t Timi
 	return reply, t, err
 }
 
+// Metrics returns the worker's own metric families, as Backend.Metrics gives them.
+func (c *Client) Metrics(ctx context.Context) ([]byte, error) {
+	body, _, err := c.call(ctx, OpMetrics, raw(nil))
+	return body, err
+}
+
 // Close asks the worker to finalise the module and to exit. The connection is over
 // whatever the worker answers.
 func (c *Client) Close(ctx context.Context) error {

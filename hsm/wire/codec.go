@@ -34,9 +34,12 @@ func fits(what string, n int) error {
 	return nil
 }
 
-// refused is a request that is not sent, since the frame cannot carry it.
+// argumentsBad is CKR_ARGUMENTS_BAD: this one request is at fault and nothing else.
+const argumentsBad = 0x07
+
+// refused is a request or a reply that is not sent, since no frame can carry it.
 func refused(format string, args ...any) error {
-	return &Error{Reason: Protocol, Message: fmt.Sprintf(format, args...)}
+	return &Error{Code: argumentsBad, Reason: Protocol, Message: fmt.Sprintf(format, args...)}
 }
 
 func appendBytes[T []byte | string](b []byte, v T) []byte {

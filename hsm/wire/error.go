@@ -5,7 +5,8 @@ import "fmt"
 // Error is a failure that the worker reports. Where a PKCS#11 function returned it,
 // Code and Function say so; the code is kept as it came, vendor codes included.
 type Error struct {
-	// Code is the CK_RV, or 0 where no PKCS#11 function was to blame.
+	// Code is the CK_RV. Without a Function it is the one that a careful token would have
+	// given to a request that was refused before it was asked. 0 where neither is so.
 	Code uint64 `json:"code,omitempty"`
 	// Function is the PKCS#11 function, such as C_Sign.
 	Function string `json:"function,omitempty"`

@@ -52,13 +52,15 @@ const (
 	OpDestroy
 	// OpInitToken: binary InitTokenRequest → JSON TokenInfo. For SoftHSM, by dev and by tests.
 	OpInitToken
+	// OpMetrics: empty → Prometheus metric families, length-delimited protobuf.
+	OpMetrics
 	// OpClose: empty → empty, then the worker finalises the module and exits.
 	OpClose
 )
 
 // String is the name of the operation in metrics, logs and errors.
 func (o Op) String() string {
-	names := [...]string{"", "hello", "open", "login", "list", "generate", "sign", "destroy", "init-token", "close"}
+	names := [...]string{"", "hello", "open", "login", "list", "generate", "sign", "destroy", "init-token", "metrics", "close"}
 	if int(o) < len(names) && o != 0 {
 		return names[o]
 	}

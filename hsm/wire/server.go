@@ -26,6 +26,8 @@ type Backend interface {
 	// Sign tells in t how long it waited for a session and how long the module took.
 	Sign(r SignRequest, t *Timing) ([]byte, error)
 	Destroy(Ref) (DestroyReply, error)
+	// Metrics returns the worker's own metric families as length-delimited protobuf.
+	Metrics() ([]byte, error)
 	// Close finalises. No call is under way and none follows.
 	Close() error
 }
@@ -159,6 +161,8 @@ func (s *server) do(op Op, body []byte, t *Timing) ([]byte, error) {
 			return nil, err
 		}
 		return s.backend.Sign(r, t)
+	case OpMetrics:
+		return s.backend.Metrics()
 	}
 	clear(body) // whatever it was
 	return nil, &Error{Reason: Protocol, Message: fmt.Sprintf("unknown request %s", op)}

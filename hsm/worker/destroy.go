@@ -18,7 +18,7 @@ var destroyed = []uint{pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_PUBLIC_KEY, pkcs11.CKO
 // nothing is left counts as success only on a session proven logged in.
 func (t *token) destroy(r wire.Ref) (reply wire.DestroyReply, err error) {
 	if len(r.ID) == 0 {
-		return reply, reason(wire.Protocol, "destroy %s: without a CKA_ID it cannot be told from other keys", name(r))
+		return reply, refused(pkcs11.CKR_ARGUMENTS_BAD, "destroy %s: without a CKA_ID it cannot be told from other keys", name(r))
 	}
 	t.keys.objects.Lock()
 	defer t.keys.objects.Unlock()

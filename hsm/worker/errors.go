@@ -30,6 +30,12 @@ func reason(r wire.Reason, format string, args ...any) *wire.Error {
 	return &wire.Error{Reason: r, Message: fmt.Sprintf(format, args...)}
 }
 
+// refused is a request that the token is not asked for, though it might do it: rv is
+// what it should have said.
+func refused(rv uint64, format string, args ...any) *wire.Error {
+	return &wire.Error{Code: rv, Reason: wire.Protocol, Message: fmt.Sprintf(format, args...)}
+}
+
 // codeOf is the CK_RV in err, and 0 where there is none.
 func codeOf(err error) uint64 {
 	if e, ok := errors.AsType[*wire.Error](err); ok {

@@ -14,8 +14,8 @@ func (t *token) generate(r wire.GenerateRequest) (o wire.Object, err error) {
 	if err != nil {
 		return wire.Object{}, err
 	}
-	t.generating.Lock()
-	defer t.generating.Unlock()
+	t.keys.objects.Lock()
+	defer t.keys.objects.Unlock()
 	err = t.withSession(pkcs11.CKF_RW_SESSION, func(s session) error {
 		if err := s.unused(r); err != nil {
 			return err

@@ -20,9 +20,12 @@ type key struct {
 
 // keys remembers handles, since finding one is linear in the objects of the token.
 type keys struct {
-	// objects is held while a key is looked up and while keys are destroyed, so that no
-	// handle is remembered whose object is being destroyed.
-	objects sync.Mutex
+	// objects is held for reading by whoever looks for objects, until a handle that was
+	// found is remembered, and for writing by whoever makes or destroys some. So no
+	// handle is remembered whose object is being destroyed; and nobody looks while a key
+	// is made, which SoftHSM 2.6.1 answers with CKR_GENERAL_ERROR for the one and half a
+	// key for the other. Signatures with a key that is known never wait for it.
+	objects sync.RWMutex
 
 	mu       sync.RWMutex // guards the maps; a leaf
 	byRef    map[ref]*key
@@ -54,22 +57,16 @@ func (k *keys) acquire(r wire.Ref, find func(wire.Ref) (pkcs11.ObjectHandle, uin
 }
 
 func (k *keys) resolve(r wire.Ref, find func(wire.Ref) (pkcs11.ObjectHandle, uint, error)) (*key, error) {
-	k.objects.Lock()
-	defer k.objects.Unlock()
+	k.objects.RLock()
+	defer k.objects.RUnlock()
 	id := ref{string(r.ID), r.Label}
-	k.mu.RLock()
-	found := k.byRef[id]
-	k.mu.RUnlock()
-	if found != nil { // another caller was faster
-		return found, nil
-	}
 	handle, kind, err := find(r)
 	if err != nil {
 		return nil, err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	found = k.byHandle[handle]
+	found := k.byHandle[handle]
 	if found == nil {
 		found = &key{handle: handle, kind: kind}
 	}
@@ -95,7 +92,7 @@ func (k *keys) forget(gone *key) {
 }
 
 // withdraw waits until nobody uses the object and sees to it that nobody will. The
-// caller holds objects, until the object is destroyed.
+// caller holds objects for writing, until the object is destroyed.
 func (k *keys) withdraw(handle pkcs11.ObjectHandle) {
 	k.mu.RLock()
 	known := k.byHandle[handle]
@@ -112,7 +109,7 @@ func (k *keys) withdraw(handle pkcs11.ObjectHandle) {
 // findKey finds the one private key that r names.
 func (t *token) findKey(r wire.Ref) (handle pkcs11.ObjectHandle, kind uint, err error) {
 	if len(r.ID) == 0 && r.Label == "" {
-		return 0, 0, reason(wire.Protocol, "look for a key: neither CKA_ID nor label was given")
+		return 0, 0, refused(pkcs11.CKR_ARGUMENTS_BAD, "look for a key: neither CKA_ID nor label was given")
 	}
 	err = t.withSession(0, func(s session) error {
 		found, err := s.find(name(r), refTemplate(pkcs11.CKO_PRIVATE_KEY, r)...)

@@ -24,6 +24,8 @@ type pair struct{ private, public []half }
 // list reads every key of which some object's label begins with prefix, sorted by label
 // and CKA_ID. Objects with the same CKA_ID belong together whatever their labels.
 func (t *token) list(prefix string) (objects []wire.Object, err error) {
+	t.keys.objects.RLock()
+	defer t.keys.objects.RUnlock()
 	err = t.withSession(0, func(s session) error {
 		pairs, err := s.pairs(prefix)
 		if err != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/asn1"
@@ -65,7 +64,12 @@ func TestEd25519Forms(t *testing.T) {
 }
 
 func TestNoKeySpecOfOurs(t *testing.T) {
-	p256, _ := asn1.Marshal(elliptic.Marshal(elliptic.P256(), elliptic.P256().Params().Gx, elliptic.P256().Params().Gy))
+	key, err := ecdsa.GenerateKey(keyspec.P256.Curve(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	point, _ := key.PublicKey.Bytes()
+	p256, _ := asn1.Marshal(point)
 	for name, v := range map[string]values{
 		"nothing":            {},
 		"DSA":                {pkcs11.CKA_KEY_TYPE: number(pkcs11.CKK_DSA)},

@@ -21,7 +21,7 @@ func (t *token) sign(r wire.SignRequest, timing *wire.Timing) ([]byte, error) {
 	}
 	// Tokens sign a digest of any length without complaint.
 	if m.lengths != nil && !slices.Contains(m.lengths, len(r.Data)) {
-		return nil, reason(wire.Protocol, "sign with %s: %d bytes are not a digest for %s", name(r.Key), len(r.Data), r.Mechanism)
+		return nil, refused(pkcs11.CKR_DATA_LEN_RANGE, "sign with %s: %d bytes are not a digest for %s", name(r.Key), len(r.Data), r.Mechanism)
 	}
 	k, err := t.keys.acquire(r.Key, t.findKey)
 	if err != nil {

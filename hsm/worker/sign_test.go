@@ -162,8 +162,13 @@ func TestSignRefuses(t *testing.T) {
 		"EC key for RSA":        {wire.SignRequest{Key: wire.Ref{ID: []byte("ec")}, Mechanism: wire.RSAPKCS, Data: digest}, wire.Unsupported},
 	}
 	for name, tt := range tests {
-		if _, _, err := p.Sign(t.Context(), tt.request); reasonOf(err) != tt.want {
+		_, _, err := p.Sign(t.Context(), tt.request)
+		if reasonOf(err) != tt.want {
 			t.Errorf("%s: got %v, want %s", name, err, tt.want)
+		}
+		// A request at fault has a code, by which it is told from a worker at fault.
+		if tt.want == wire.Protocol && errorOf(err).Code == 0 {
+			t.Errorf("%s: no code in %v", name, err)
 		}
 	}
 	// What the token itself refuses has its code and function, and costs only the session.

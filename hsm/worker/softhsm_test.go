@@ -79,7 +79,10 @@ func start(t testing.TB, dir string, env ...string) *process {
 	t.Helper()
 	conn, theirs := socketPair(t)
 	p := &process{cmd: exec.Command("/proc/self/exe", "token"), exited: make(chan struct{})}
-	p.cmd.Env = append([]string{"SOFTHSM2_CONF=" + dir + "/softhsm2.conf", "SOFTHSM=" + softHSM}, env...)
+	p.cmd.Env = append([]string{
+		"SOFTHSM2_CONF=" + dir + "/softhsm2.conf", "SOFTHSM=" + softHSM,
+		"GORACE=atexit_sleep_ms=0", // the race detector else waits a second at each exit
+	}, env...)
 	p.cmd.ExtraFiles = []*os.File{theirs}
 	p.cmd.Stderr = &p.stderr
 	if err := harden.Start(p.cmd); err != nil {
@@ -188,7 +191,7 @@ var buildFault = sync.OnceValues(func() (string, error) {
 	}
 	defer os.RemoveAll(dir)
 	out := filepath.Join(dir, "fault.so")
-	if msg, err := exec.Command("cc", "-shared", "-fPIC", "-w", "-o", out, "testdata/fault.c", "-ldl").CombinedOutput(); err != nil {
+	if msg, err := exec.Command("cc", "-std=gnu11", "-shared", "-fPIC", "-w", "-o", out, "testdata/fault.c", "-ldl").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the fault module: %w: %s", err, msg)
 	}
 	so, err := os.ReadFile(out)

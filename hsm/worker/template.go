@@ -19,7 +19,7 @@ type generation struct {
 // its value to nobody, does one thing, and never changes.
 func template(r wire.GenerateRequest) (generation, error) {
 	if len(r.ID) == 0 || r.Label == "" {
-		return generation{}, reason(wire.Protocol, "generate %s: a key needs a CKA_ID and a label", name(wire.Ref{ID: r.ID, Label: r.Label}))
+		return generation{}, refused(pkcs11.CKR_ARGUMENTS_BAD, "generate %s: a key needs a CKA_ID and a label", name(wire.Ref{ID: r.ID, Label: r.Label}))
 	}
 	var g generation
 	var kind uint

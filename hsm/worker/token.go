@@ -1,8 +1,6 @@
 package worker
 
 import (
-	"sync"
-
 	"github.com/miekg/pkcs11"
 
 	"keysetd.example/hsm/wire"
@@ -20,8 +18,6 @@ type token struct {
 	keeper pkcs11.SessionHandle
 	pool   *pool
 	keys   keys
-
-	generating sync.Mutex // some modules fail when two generations run at once
 }
 
 // openToken opens the keeper and n sessions for signing. Nobody is logged in yet.

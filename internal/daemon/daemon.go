@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"keysetd.example/internal/audit"
 	"keysetd.example/internal/config"
 	"keysetd.example/internal/harden"
@@ -86,7 +88,7 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 	if err := manager.Start(ctx); err != nil {
 		return err
 	}
-	registry, err := m.registry(ts)
+	registry, err := m.registry()
 	if err != nil {
 		return err
 	}
@@ -111,7 +113,7 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 		servers[ls.public] = jwks.NewServer(pages, log)
 	}
 	if ls.metrics != nil {
-		servers[ls.metrics] = &http.Server{Handler: metricsHandler(registry, log), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+		servers[ls.metrics] = &http.Server{Handler: metricsHandler(prometheus.Gatherers{registry, ts.workers()}, log), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	}
 	return serveUntil(ctx, log, servers)
 }

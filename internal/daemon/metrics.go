@@ -1,14 +1,18 @@
 package daemon
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 
 	"keysetd.example/hsm"
 	"keysetd.example/internal/version"
@@ -30,7 +34,7 @@ func newMetrics() metrics {
 }
 
 // registry holds everything that /metrics shows.
-func (m metrics) registry(ts tokens) (*prometheus.Registry, error) {
+func (m metrics) registry() (*prometheus.Registry, error) {
 	r := prometheus.NewRegistry()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "keysetd_build_info",
@@ -47,23 +51,53 @@ func (m metrics) registry(ts tokens) (*prometheus.Registry, error) {
 		m.signing.Register(r),
 		m.door.Register(r),
 	}
-	for name, t := range ts {
-		errs = append(errs, prometheus.WrapRegistererWith(prometheus.Labels{"token": name}, r).Register(
-			collectors.NewProcessCollector(collectors.ProcessCollectorOpts{
-				Namespace: "keysetd_worker",
-				PidFn: func() (int, error) {
-					if pid := t.Status().WorkerPID; pid != 0 {
-						return pid, nil
-					}
-					return 0, fmt.Errorf("token %s has no worker now", name)
-				},
-			})))
-	}
 	return r, errors.Join(errs...)
 }
 
+// workerPrefix keeps the workers' families apart from the daemon's own.
+const workerPrefix = "keysetd_worker_"
+
+// workers gathers what the workers' own collectors say, as keysetd_worker_go_… and
+// keysetd_worker_process_…{token}.
+func (ts tokens) workers() prometheus.Gatherer {
+	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		byName := map[string]*dto.MetricFamily{}
+		for _, token := range sortedKeys(ts) {
+			families, err := ts[token].WorkerMetrics(ctx)
+			if err != nil {
+				continue // keysetd_token_up and the log tell of a worker that does not answer
+			}
+			for _, f := range families {
+				label(f, token)
+				if same := byName[f.GetName()]; same != nil {
+					same.Metric = append(same.Metric, f.Metric...)
+				} else {
+					byName[f.GetName()] = f
+				}
+			}
+		}
+		var all []*dto.MetricFamily
+		for _, name := range sortedKeys(byName) {
+			all = append(all, byName[name])
+		}
+		return all, nil
+	})
+}
+
+// label names a worker's family as one of keysetd's, with the token in a label. Labels
+// are sorted by their names.
+func label(f *dto.MetricFamily, token string) {
+	f.Name = new(workerPrefix + f.GetName())
+	for _, m := range f.Metric {
+		m.Label = append(m.Label, &dto.LabelPair{Name: new("token"), Value: &token})
+		slices.SortFunc(m.Label, func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) })
+	}
+}
+
 // metricsHandler serves the page for Prometheus.
-func metricsHandler(r *prometheus.Registry, log *slog.Logger) http.Handler {
+func metricsHandler(r prometheus.Gatherer, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{
 		ErrorLog:            slog.NewLogLogger(log.Handler(), slog.LevelError),

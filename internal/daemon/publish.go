@@ -120,7 +120,7 @@ func (p *publisher) make(k *rotation.Keyset) (shown, error) {
 func (p *publisher) signer(key rotation.Key, pub crypto.PublicKey) (signing.ActiveKey, error) {
 	t := p.tokens[key.Token]
 	if t == nil {
-		return signing.ActiveKey{}, fmt.Errorf("it is on token %q, which is not configured; put the token back under tokens:", key.Token)
+		return signing.ActiveKey{}, fmt.Errorf("it is on token %q, which is not configured; put that token back into the configuration", key.Token)
 	}
 	handle, err := t.Key(hsm.Ref{ID: key.ID}, pub)
 	return signing.ActiveKey{KID: key.KID, Spec: key.Spec, Key: handle}, err

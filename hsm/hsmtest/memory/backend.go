@@ -21,6 +21,9 @@ const (
 // lockedAfter wrong PINs in a row.
 const lockedAfter = 3
 
+// Metrics implements wire.Backend: there is no process to tell of.
+func (w *worker) Metrics() ([]byte, error) { return nil, nil }
+
 // Open implements wire.Backend.
 func (w *worker) Open(r wire.OpenRequest) (wire.TokenInfo, error) {
 	return do(w, wire.OpOpen, func() (wire.TokenInfo, error) {

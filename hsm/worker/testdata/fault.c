@@ -3,6 +3,7 @@
  * The function list is taken as what it is in memory: a version and pointers.
  */
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,9 +55,11 @@ static ulong_t destroy_object(ulong_t s, ulong_t o)
 static ulong_t sign(ulong_t s, void *data, ulong_t data_len, void *sig, ulong_t *sig_len)
 {
 	ulong_t rv;
-	if (is("sign-hangs"))
+	if (is("sign-hangs")) {
+		close(creat(getenv("HANGS"), 0600)); /* tells the test */
 		for (;;)
 			pause();
+	}
 	if (is("sign-fails-once") && calls++ == 0)
 		return 0x30; /* CKR_DEVICE_ERROR; the operation is still active */
 	signing++;
