@@ -107,6 +107,9 @@ var ckrs = map[uint64]ckr{
 // judge tells what a failure of op means. Errors that are not the worker's answer (it
 // died, it sent garbage, it took longer than the operation's limit) end the epoch.
 func judge(op wire.Op, err error) verdict {
+	if _, ended := errors.AsType[*epochEnded](err); ended {
+		return endsEpoch // what else is in it is about another call
+	}
 	e, ok := errors.AsType[*wire.Error](err)
 	if !ok {
 		return endsEpoch
@@ -131,10 +134,11 @@ func sentinel(op wire.Op, err error) error {
 	if errors.Is(err, ErrUnavailable) {
 		return err
 	}
-	if e, ok := errors.AsType[*wire.Error](err); ok && e.Reason == wire.KeyMissing {
+	v := judge(op, err)
+	if e, ok := errors.AsType[*wire.Error](err); ok && v == thisRequest && e.Reason == wire.KeyMissing {
 		return fmt.Errorf("%w: %w", ErrKeyNotFound, err)
 	}
-	switch judge(op, err) {
+	switch v {
 	case unsupported:
 		return fmt.Errorf("%w: %w", ErrUnsupported, err)
 	case endsEpoch:

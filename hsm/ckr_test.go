@@ -38,6 +38,8 @@ func TestJudge(t *testing.T) {
 		{"no such spec", wire.OpGenerate, &wire.Error{Reason: wire.Unsupported}, unsupported, ErrUnsupported},
 		{"no key", wire.OpSign, &wire.Error{Reason: wire.KeyMissing}, thisRequest, ErrKeyNotFound},
 		{"two keys", wire.OpSign, &wire.Error{Reason: wire.KeyNotOne}, thisRequest, nil},
+		{"another call's", wire.OpGenerate, &epochEnded{&wire.Error{Code: 0x31}}, endsEpoch, ErrUnavailable},
+		{"another call's missing key", wire.OpSign, &epochEnded{&wire.Error{Reason: wire.KeyMissing}}, endsEpoch, ErrUnavailable},
 		{"PIN", wire.OpLogin, &wire.Error{Code: 0xA0}, refusedPIN, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -29,7 +29,16 @@ type Config struct {
 	// Queue is how many calls may wait for a session; one more is refused at once with
 	// ErrOverloaded. Left out (0), 1024.
 	Queue int
-	// Verify says which signatures are verified before they are released. Left out, VerifyRSA.
+	// Limits of operations. Left out, each is its default.
+	Limits Limits
+	// Unkillable is how many workers may be left behind that were killed and do not end, because
+	// they hang in the kernel. With so many no further one is started until one ends. Left out (0), 3.
+	Unkillable int
+	// Accept are the labels of keys that sign although their attributes break the rules for private
+	// keys (CheckAttributes). Left out, none: keys are examined when an epoch first uses them.
+	Accept []string
+	// Verify says which signatures are verified before they are released. Left out, VerifyRSA. The
+	// first of each key in each way in an epoch is always verified.
 	Verify VerifyMode
 
 	// PIN returns the user's PIN, read afresh for each login; what it returns is zeroed. Needed.
@@ -45,16 +54,17 @@ type Config struct {
 	// Serial returns the serial number remembered for this token, or "" if none is yet. A token
 	// with another is never logged in to. Left out, any serial number will do.
 	Serial func() string
-	// RememberSerial is called with the serial number after the first login that succeeded
-	// while Serial returned "". Left out, nothing is remembered.
+	// RememberSerial makes a serial number the one that Serial returns, whatever it was: that of the
+	// first login that succeeded while Serial returned "", and one that AcceptSerial was told of. Left
+	// out, nothing is remembered.
 	RememberSerial func(serial string) error
 
 	// Logger for what happens to the token. Left out, slog.DiscardHandler's.
 	Logger *slog.Logger
 	// Metrics that get this token's series. Left out, nobody sees them.
 	Metrics *Metrics
-	// OnChange is called after the token came up or went down. It must not block. Left out,
-	// nobody is told.
+	// OnChange is called after the token came up or went down, after a key was refused, and after a way
+	// of signing with a key turned out to be unsupported. It must not block. Left out, nobody is told.
 	OnChange func()
 }
 
@@ -77,6 +87,16 @@ func (c Config) complete() (Config, error) {
 		return wrong("%d sessions: give 1 to 4096, or none for 8", c.Sessions)
 	case c.Queue < 0:
 		return wrong("a queue of %d: give 1 or more, or none for 1024", c.Queue)
+	case c.Unkillable < 0:
+		return wrong("%d workers that may be left behind: give 1 or more, or none for 3", c.Unkillable)
+	}
+	limits, err := c.Limits.complete()
+	if err != nil {
+		return wrong("%w", err)
+	}
+	c.Limits = limits
+	if c.Unkillable == 0 {
+		c.Unkillable = 3
 	}
 	if c.Verify == "" {
 		c.Verify = VerifyRSA

@@ -22,7 +22,9 @@ type epoch struct {
 	// slots is full when twice as many signatures are at the worker as it has sessions: enough
 	// for a session never to idle, few enough for those behind to be free to give up.
 	slots     chan struct{}
+	turn      chan struct{} // full while keys are being listed, made or destroyed; see takeTurn
 	inventory inventory
+	beliefs   beliefs
 
 	ctx context.Context // ends with the cause of the epoch's end
 	end context.CancelCauseFunc
@@ -30,30 +32,45 @@ type epoch struct {
 
 // begin starts a worker and brings it to where it signs. On an error no worker is left.
 func (t *Token) begin() (*epoch, error) {
-	ctx, cancel := context.WithTimeoutCause(t.ctx, limit(wire.OpOpen), errLimit(wire.OpOpen))
+	ctx, cancel := t.limited(wire.OpOpen)
 	defer cancel()
 	w, err := t.cfg.Launch(ctx)
 	if err != nil {
-		return nil, err
+		return nil, &startError{err}
 	}
-	e := &epoch{token: t, worker: w, slots: make(chan struct{}, 2*t.cfg.Sessions)}
+	e := &epoch{
+		token: t, worker: w, slots: make(chan struct{}, 2*t.cfg.Sessions),
+		turn: make(chan struct{}, 1), beliefs: beliefs{epoch: t.epochs},
+	}
 	e.ctx, e.end = context.WithCancelCause(t.ctx)
-	err = e.open(ctx)
+	err = explain(ctx, e.open(ctx))
 	if err == nil {
-		err = e.login(ctx)
+		ctx, cancel := t.limited(wire.OpLogin)
+		defer cancel()
+		err = explain(ctx, e.login(ctx))
 	}
 	if err == nil {
-		_, err = e.list(ctx)
+		_, err = e.objects(t.ctx)
 	}
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
-			err = fmt.Errorf("%w (%w)", err, cause)
-		}
 		e.end(err)
 		e.stop()
 		return nil, err
 	}
 	return e, nil
+}
+
+func (t *Token) limited(op wire.Op) (context.Context, context.CancelFunc) {
+	limit := t.cfg.Limits.of(op)
+	return context.WithTimeoutCause(t.ctx, limit, &hung{op, limit})
+}
+
+// explain adds to err why ctx ended, where it did.
+func explain(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w (%w)", err, cause)
+	}
+	return err
 }
 
 func (e *epoch) open(ctx context.Context) error {
@@ -64,7 +81,7 @@ func (e *epoch) open(ctx context.Context) error {
 	e.client = client
 	go func() {
 		<-client.Done()
-		e.end(fmt.Errorf("the connection to the worker (pid %d) ended: %w", e.worker.PID(), client.Err()))
+		e.end(fmt.Errorf("the connection to the worker ended: %w", client.Err()))
 	}()
 	info, timing, err := client.Open(ctx, e.token.cfg.Open)
 	if timing.Call > 0 {
@@ -74,7 +91,7 @@ func (e *epoch) open(ctx context.Context) error {
 		return fmt.Errorf("open the token: %w", err)
 	}
 	if want := e.token.cfg.Serial(); want != "" && info.Serial != want {
-		return fmt.Errorf("%w: it is %q, and %q is remembered: `keysetctl token accept` accepts it", ErrWrongSerial, info.Serial, want)
+		return &wrongSerial{found: info.Serial, remembered: want}
 	}
 	e.info = info
 	return nil
@@ -84,7 +101,7 @@ func (e *epoch) open(ctx context.Context) error {
 // sessions back, and ends it.
 func (e *epoch) stop() {
 	if e.client != nil && e.client.Err() == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+		ctx, cancel := context.WithTimeout(context.Background(), e.token.cfg.Limits.Finalise)
 		defer cancel()
 		if e.client.Close(ctx) == nil {
 			select {
@@ -97,7 +114,7 @@ func (e *epoch) stop() {
 	select {
 	case <-e.worker.Exited():
 	case <-time.After(unkillableAfter):
-		e.token.cfg.Logger.Error("the worker was killed and does not end; another is started beside it", "worker", e.worker.PID())
+		e.token.abandon(e.worker)
 	}
 }
 
@@ -117,9 +134,13 @@ func call[T any](ctx context.Context, e *epoch, op wire.Op, o prometheus.Observe
 	ask func(context.Context) (T, wire.Timing, error)) (T, error) {
 	ch := make(chan outcome[T], 1)
 	go func() {
-		limited, cancel := context.WithTimeoutCause(e.ctx, limit(op), errLimit(op))
+		limit := e.token.cfg.Limits.of(op)
+		limited, cancel := context.WithTimeoutCause(e.ctx, limit, &hung{op, limit})
 		defer cancel()
 		v, timing, err := ask(limited)
+		if err != nil && err == context.Cause(e.ctx) {
+			err = &epochEnded{err}
+		}
 		if timing.Call > 0 {
 			o.Observe(timing.Call.Seconds())
 		}

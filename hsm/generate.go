@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/ed25519"
-	"crypto/rand"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -40,23 +39,28 @@ func (t *Token) Generate(ctx context.Context, r GenerateRequest) (Object, error)
 		<-t.generating
 		return Object{}, wrap(err)
 	}
+	if err := e.takeTurn(ctx); err != nil {
+		<-t.generating
+		return Object{}, wrap(sentinel(wire.OpGenerate, err))
+	}
 	o, err := call(ctx, e, wire.OpGenerate, observer,
 		func(wire.Timing) {
 			e.inventory.changed()
+			<-e.turn
 			<-t.generating
 		},
 		func(ctx context.Context) (Object, wire.Timing, error) { return e.client.Generate(ctx, r) })
 	if err != nil {
 		return Object{}, wrap(sentinel(wire.OpGenerate, err))
 	}
-	if err := t.inspect(ctx, r, o); err != nil {
+	if err := t.inspect(ctx, e, r, o); err != nil {
 		return Object{}, wrap(errors.Join(err, t.discard(ctx, Ref{ID: r.ID, Label: r.Label})))
 	}
 	return o, nil
 }
 
-// inspect tells whether o is the key that was asked for, and works.
-func (t *Token) inspect(ctx context.Context, r GenerateRequest, o Object) error {
+// inspect tells whether o, which e made, is the key that was asked for, and works.
+func (t *Token) inspect(ctx context.Context, e *epoch, r GenerateRequest, o Object) error {
 	if string(o.ID) != string(r.ID) || o.Label != r.Label {
 		return fmt.Errorf("%w: the token shows it as key %s with CKA_ID %x", ErrTemplate, name(o), o.ID)
 	}
@@ -77,23 +81,16 @@ func (t *Token) inspect(ctx context.Context, r GenerateRequest, o Object) error 
 	if r.Usage != Sign {
 		return nil
 	}
-	return t.try(ctx, Ref{ID: r.ID, Label: r.Label}, pub)
-}
-
-// try has a key sign something random once, and verifies it, whatever Config.Verify says.
-func (t *Token) try(ctx context.Context, ref Ref, pub crypto.PublicKey) error {
-	k, err := t.Key(ref, pub)
+	k, err := t.Key(Ref{ID: r.ID, Label: r.Label}, pub)
 	if err != nil {
 		return err
 	}
+	e.beliefs.add(k.identity) // what an inventory would tell was just looked at
 	opts := crypto.SHA256
 	if _, ok := pub.(ed25519.PublicKey); ok {
 		opts = 0
 	}
-	digest := make([]byte, crypto.SHA256.Size())
-	rand.Read(digest) // never fails
-	_, err = k.sign(ctx, digest, opts, true)
-	return err
+	return k.Probe(ctx, opts)
 }
 
 // discardLimit bounds how long a key that failed its inspection is tried to be destroyed.
@@ -109,20 +106,28 @@ func (t *Token) discard(ctx context.Context, ref Ref) error {
 }
 
 // Destroy removes all that ref names (private key, public key, certificates), and tells how many
-// objects there were. None is no error. It is not repeated when the epoch ends meanwhile; the caller may.
+// objects there were. ref has a CKA_ID; a label alone could mean somebody else's. None is no error. It is not repeated when the epoch ends meanwhile; the caller may.
 func (t *Token) Destroy(ctx context.Context, ref Ref) (int, error) {
 	wrap := func(err error) error {
 		return fmt.Errorf("token %s: destroy key %s: %w", t.cfg.Name, refName(ref), err)
 	}
-	if len(ref.ID) == 0 && ref.Label == "" {
-		return 0, t.wrap(errors.New("destroy a key: neither a CKA_ID nor a label is given"))
+	if len(ref.ID) == 0 {
+		return 0, wrap(errors.New("no CKA_ID is given"))
 	}
 	e, err := t.await(ctx)
 	if err != nil {
 		return 0, wrap(err)
 	}
+	if err := e.takeTurn(ctx); err != nil {
+		return 0, wrap(sentinel(wire.OpDestroy, err))
+	}
 	reply, err := call(ctx, e, wire.OpDestroy, t.metrics.other[wire.OpDestroy],
-		func(wire.Timing) { e.inventory.changed() },
+		func(wire.Timing) {
+			e.inventory.changed()
+			e.beliefs.forget(ref)
+			t.suspects.forget(ref)
+			<-e.turn
+		},
 		func(ctx context.Context) (wire.DestroyReply, wire.Timing, error) { return e.client.Destroy(ctx, ref) })
 	if err != nil {
 		return 0, wrap(sentinel(wire.OpDestroy, err))

@@ -140,7 +140,7 @@ func TestObjectsAreListedOnce(t *testing.T) {
 		t.Errorf("%d workers, want 1", m.Started())
 	}
 	m.Clear()
-	if _, err := token.Destroy(t.Context(), hsm.Ref{Label: "nothing"}); err != nil {
+	if _, err := token.Destroy(t.Context(), hsm.Ref{ID: []byte("nothing")}); err != nil {
 		t.Fatal(err)
 	}
 	m.Inject(memory.Fault{Op: wire.OpList, Drop: true})

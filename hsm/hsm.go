@@ -4,7 +4,7 @@
 // The PKCS#11 module itself lives in a worker process (package hsm/worker), one for
 // each token, spoken to in frames (package hsm/wire). The life of a token is counted
 // in epochs: one worker process from its start to its end. When an epoch ends a new
-// one begins, and signatures that were under way are asked for once more.
+// one begins, and signatures that were under way are asked for again.
 package hsm
 
 import (
@@ -39,7 +39,8 @@ const (
 var (
 	// ErrUnavailable: the token cannot be reached now; asking again later may work.
 	ErrUnavailable = errors.New("the token is unavailable")
-	// ErrOverloaded: the queue is full; nothing was tried.
+	// ErrOverloaded: the queue is full; nothing was tried. errors.As to *OverloadedError tells when
+	// to ask again.
 	ErrOverloaded = errors.New("the token's queue is full")
 	// ErrKeyNotFound: a session proven logged in does not find the key.
 	ErrKeyNotFound = errors.New("the key is not on the token")
@@ -51,8 +52,10 @@ var (
 	ErrBadSignature = errors.New("the token returned a signature that does not verify")
 	// ErrTemplate: a key breaks the rules for private keys (invariant 7).
 	ErrTemplate = errors.New("the key's attributes break the rules for private keys")
+	// ErrWrongKey: the key on the token has another public half than the one that is expected.
+	ErrWrongKey = errors.New("the key on the token is another one")
 	// ErrPINBlocked: nobody logs in until the operator says so (invariant 9).
-	ErrPINBlocked = errors.New("logging in is blocked until `keysetctl pin retry`")
+	ErrPINBlocked = errors.New("nobody logs in until the PIN is corrected and `keysetctl pin retry` (without a daemon: `keysetd check --retry-pin`) allows one more attempt")
 	// ErrWrongSerial: the token with this label is another one than before.
 	ErrWrongSerial = errors.New("the token's serial number is not the one remembered")
 	// ErrClosed: Close was called.

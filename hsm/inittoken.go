@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"keysetd.example/hsm/wire"
 )
@@ -26,7 +27,10 @@ func InitToken(ctx context.Context, cfg Config, label string, soPIN, pin []byte)
 	}
 	defer func() {
 		w.Kill()
-		<-w.Exited()
+		select {
+		case <-w.Exited():
+		case <-time.After(unkillableAfter): // the person who waits can do nothing about it
+		}
 	}()
 	client, _, err := wire.NewClient(ctx, w.Conn())
 	if err != nil {

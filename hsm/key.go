@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/x509"
 	"encoding/asn1"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"math"
 	"math/big"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"keysetd.example/hsm/wire"
@@ -22,6 +24,9 @@ type Key struct {
 	token *Token
 	ref   Ref
 	pub   crypto.PublicKey
+
+	identity identity
+	belief   atomic.Pointer[belief] // of the epoch that used it last, if any
 }
 
 // Key returns the key that ref names, whose public half is pub. The token is not asked: a key
@@ -37,7 +42,14 @@ func (t *Token) Key(ref Ref, pub crypto.PublicKey) (*Key, error) {
 	if _, err := keyspec.Of(pub); err != nil {
 		return nil, t.wrap(fmt.Errorf("key %s: %w: %w", refName(ref), ErrUnsupported, err))
 	}
-	return &Key{token: t, ref: Ref{ID: slices.Clone(ref.ID), Label: ref.Label}, pub: pub}, nil
+	public, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, t.wrap(fmt.Errorf("key %s: %w", refName(ref), err))
+	}
+	return &Key{
+		token: t, ref: Ref{ID: slices.Clone(ref.ID), Label: ref.Label}, pub: pub,
+		identity: identity{string(ref.ID), ref.Label, string(public)},
+	}, nil
 }
 
 // Public returns the public half.
@@ -47,32 +59,46 @@ func (k *Key) Public() crypto.PublicKey { return k.pub }
 // by PKCS #1 v1.5, or by PSS where opts is an *rsa.PSSOptions with a salt of the hash's length;
 // ECDSA returns r‖s (IEEE P1363); Ed25519 signs the message itself, with crypto.Hash(0).
 //
-// If the epoch ends meanwhile the signature is asked for once more in the next one.
-// Errors wrap ErrBadDigest, ErrUnsupported, ErrOverloaded, ErrUnavailable, ErrKeyNotFound, ErrBadSignature
-// or ErrClosed.
+// When an epoch first uses the key it is looked up in the inventory and examined, and the first
+// signature in each way is verified whatever Config.Verify says. If the epoch ends meanwhile
+// the signature is asked for again in the next one, in three at most: that is safe,
+// since at most one is released.
+//
+// Errors wrap ErrBadDigest, ErrUnsupported, ErrOverloaded, ErrUnavailable, ErrKeyNotFound, ErrBadSignature,
+// ErrTemplate, ErrWrongKey or ErrClosed.
 func (k *Key) Sign(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	return k.sign(ctx, digest, opts, k.token.cfg.Verify.wants(k.pub))
 }
 
 func (k *Key) sign(ctx context.Context, digest []byte, opts crypto.SignerOpts, verify bool) ([]byte, error) {
-	t := k.token
 	mechanism, data, err := prepare(k.pub, digest, opts)
 	if err != nil {
 		return nil, k.wrap(err)
 	}
 	r := wire.SignRequest{Key: k.ref, Mechanism: mechanism, Data: data}
-	for again := false; ; again = true {
-		e, waited, err := t.acquire(ctx, again)
+	m := methodOf(mechanism, opts.HashFunc())
+	for attempt := 1; ; attempt++ {
+		e, b, waited, err := k.acquire(ctx, m, attempt > 1)
 		if err != nil {
 			return nil, err
 		}
-		sig, err := e.sign(ctx, r, waited)
+		probe := !b.proven[m].Load()
+		failed := func(error) {}
+		if probe {
+			failed = func(err error) { e.blame(way{k.identity, m}, err) }
+		}
+		sig, err := e.sign(ctx, r, waited, failed)
 		switch {
-		case err == nil && wellFormed(k.pub, sig) && (!verify || verifies(k.pub, digest, sig, opts)):
+		case err == nil && (!verify && !probe || verifies(k.pub, digest, sig, opts)) && wellFormed(k.pub, sig):
+			if probe {
+				b.proven[m].Store(true)
+				k.token.suspects.worked(way{k.identity, m})
+			}
 			return sig, nil
 		case err == nil:
 			return nil, k.alarm(e, mechanism)
-		case ctx.Err() != nil, again, judge(wire.OpSign, err) != endsEpoch:
+		case !again(ctx, attempt, wire.OpSign, err):
+			k.learn(e, b, m, err)
 			return nil, k.wrap(sentinel(wire.OpSign, err))
 		}
 	}
@@ -92,14 +118,24 @@ func (k *Key) wrap(err error) error {
 }
 
 // sign has one signature made in e, in a slot that acquire took.
-func (e *epoch) sign(ctx context.Context, r wire.SignRequest, waited time.Duration) ([]byte, error) {
+// failed is called if it fails, also if that is after ctx has ended.
+func (e *epoch) sign(ctx context.Context, r wire.SignRequest, waited time.Duration, failed func(error)) ([]byte, error) {
 	m := e.token.metrics
 	return call(ctx, e, wire.OpSign, m.sign[r.Mechanism],
 		func(timing wire.Timing) {
 			<-e.slots
+			if timing.Call > 0 {
+				e.token.recent.observe(timing.Call)
+			}
 			m.wait.Observe((waited + timing.Wait).Seconds())
 		},
-		func(ctx context.Context) ([]byte, wire.Timing, error) { return e.client.Sign(ctx, r) })
+		func(ctx context.Context) ([]byte, wire.Timing, error) {
+			sig, timing, err := e.client.Sign(ctx, r)
+			if err != nil {
+				failed(err)
+			}
+			return sig, timing, err
+		})
 }
 
 // Signer is the key for the standard library, crypto/x509 above all: each signature waits

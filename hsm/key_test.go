@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"keysetd.example/hsm"
 	"keysetd.example/hsm/hsmtest/memory"
 	"keysetd.example/hsm/wire"
@@ -93,7 +95,7 @@ func TestSignChecksBeforeItAsks(t *testing.T) {
 	}
 }
 
-func TestSignAsksOnceMore(t *testing.T) {
+func TestSignAsksAgain(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		fault  memory.Fault
@@ -105,7 +107,8 @@ func TestSignAsksOnceMore(t *testing.T) {
 		{"worker dies", memory.Fault{Drop: true}, nil, 2},
 		{"worker dies after the effect", memory.Fault{Drop: true, After: true}, nil, 2},
 		{"vendor's code", memory.Fault{Code: 0xFFFFFFFFFFFFFFFF}, nil, 2},
-		{"twice", memory.Fault{Code: ckrDeviceError, Times: 2}, hsm.ErrUnavailable, 3},
+		{"worker dies twice", memory.Fault{Drop: true, Times: 2}, nil, 3},
+		{"three times", memory.Fault{Code: ckrDeviceError, Times: 3}, hsm.ErrUnavailable, 4},
 		{"data length", memory.Fault{Code: ckrDataLenRange}, errors.ErrUnsupported, 1}, // no sentinel of ours
 		{"mechanism", memory.Fault{Code: ckrMechanismInvalid}, hsm.ErrUnsupported, 1},
 		{"hangs", memory.Fault{Hang: make(chan struct{})}, nil, 2},
@@ -133,7 +136,8 @@ func TestSignAsksOnceMore(t *testing.T) {
 				case !errors.Is(err, c.err):
 					t.Errorf("error %v, want %v", err, c.err)
 				}
-				if err := sign(t, within(t, 20*time.Second), key); err != nil {
+				err = sign(t, within(t, 20*time.Second), key)
+				if remembered := c.err == hsm.ErrUnsupported; remembered != (err != nil) {
 					t.Errorf("afterwards: %v", err)
 				}
 				if m.Started() != c.epochs {
@@ -185,18 +189,26 @@ func TestSignatureThatDoesNotVerifyIsNotReleased(t *testing.T) {
 }
 
 func TestKeyThatIsNotThere(t *testing.T) {
-	m := memory.New("t", "1234")
-	token := ready(t, m.Config())
-	key := generate(t, token, keyspec.P256)
-	m.Lose(hsm.Ref{Label: "test/p-256"})
-	if err := sign(t, t.Context(), key); !errors.Is(err, hsm.ErrKeyNotFound) || errors.Is(err, hsm.ErrUnavailable) {
-		t.Errorf("a lost key: %v", err)
-	}
-	// An outage is not an absence.
-	m.Inject(memory.Fault{Op: wire.OpSign, Code: ckrDeviceError, Times: 2})
-	if err := sign(t, within(t, 10*time.Second), key); errors.Is(err, hsm.ErrKeyNotFound) {
-		t.Errorf("an outage: %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		m := memory.New("t", "1234")
+		token, err := hsm.Start(m.Config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeToken(t, token)
+		key := generate(t, token, keyspec.P256)
+		m.Lose(hsm.Ref{Label: "test/p-256"})
+		if err := sign(t, t.Context(), key); !errors.Is(err, hsm.ErrKeyNotFound) || errors.Is(err, hsm.ErrUnavailable) {
+			t.Errorf("a lost key: %v", err)
+		}
+		// An outage is not an absence.
+		m.Inject(memory.Fault{Op: wire.OpList, Code: ckrDeviceError, Times: 1 << 20})
+		m.Drop()
+		synctest.Wait()
+		if err := sign(t, within(t, 10*time.Second), key); errors.Is(err, hsm.ErrKeyNotFound) || !errors.Is(err, hsm.ErrUnavailable) {
+			t.Errorf("an outage: %v", err)
+		}
+	})
 }
 
 // With S sessions, 2×S signatures are at the worker, the queue holds as many as it is told,
@@ -224,6 +236,8 @@ func TestOverload(t *testing.T) {
 		synctest.Wait()
 		if err := sign(t, ctx, key); !errors.Is(err, hsm.ErrOverloaded) {
 			t.Fatalf("one too many: %v", err)
+		} else if o, ok := errors.AsType[*hsm.OverloadedError](err); !ok || o.Queue != 3 || o.RetryAfter < 50*time.Millisecond || o.RetryAfter > 5*time.Second {
+			t.Errorf("%+v does not say when to ask again", o)
 		}
 		cancel()
 		callers.Wait()
@@ -254,12 +268,22 @@ func TestQueueWhileDown(t *testing.T) {
 		m := memory.New("t", "1234")
 		cfg := m.Config()
 		cfg.Queue = 3
+		cfg.Metrics = hsm.NewMetrics()
+		reg := prometheus.NewRegistry()
+		reg.MustRegister(cfg.Metrics)
+		waiting := func(want float64) {
+			t.Helper()
+			if got, ok := series(t, reg)["keysetd_queue_length{token=t}"]; !ok || got != want {
+				t.Errorf("%v calls wait, want %v", got, want)
+			}
+		}
 		token, err := hsm.Start(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer closeToken(t, token)
 		key := generate(t, token, keyspec.Ed25519)
+		waiting(0)
 		m.Inject(memory.Fault{Op: wire.OpOpen, Code: ckrDeviceError, Times: 20})
 		m.Drop()
 		synctest.Wait()
@@ -274,8 +298,12 @@ func TestQueueWhileDown(t *testing.T) {
 		synctest.Wait()
 		if err := sign(t, t.Context(), key); !errors.Is(err, hsm.ErrOverloaded) {
 			t.Errorf("one too many: %v", err)
+		} else if o, ok := errors.AsType[*hsm.OverloadedError](err); !ok || o.RetryAfter < time.Second {
+			t.Errorf("%+v asks for more than the token is tried", o)
 		}
+		waiting(3)
 		callers.Wait()
+		waiting(0)
 	})
 }
 

@@ -17,7 +17,7 @@ func (t *Token) pinFacts() (pinFacts, error) {
 	if f.source, err = t.cfg.PINSource(); err != nil {
 		return f, err
 	}
-	if t.permit {
+	if t.permit && f.state == pinNone { // a refusal that another process wrote meanwhile counts
 		f.state = pinAllowed
 	}
 	return f, nil
@@ -49,7 +49,11 @@ func (e *epoch) login(ctx context.Context) error {
 	if again, err := t.cfg.PINSource(); err != nil || again != f.source {
 		return errors.Join(errors.New("the source of the PIN changed while it was read"), err)
 	}
-	if err := t.cfg.Marker.set(t.cfg.Name, e.info.Serial, pinTrying); err != nil {
+	attempt := pinTrying
+	if f.state == pinTrying {
+		attempt = pinAgain
+	}
+	if err := t.cfg.Marker.set(t.cfg.Name, e.info.Serial, attempt); err != nil {
 		return err
 	}
 	t.permit = false

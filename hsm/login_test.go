@@ -271,20 +271,39 @@ func TestProvenPINThatChanged(t *testing.T) {
 	})
 }
 
+// A PIN that was right before is tried once more after a login whose outcome nobody knows,
+// and then no more: it may have been changed on the token.
+func TestHiddenRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := memory.New("t", "1234")
+		cfg := marked(t, m)
+		expect(t, cfg, nil)
+		attempts := 0
+		cfg.PIN = func(context.Context) ([]byte, error) { attempts++; return []byte("1234"), nil }
+		// A token that reports each refusal as a device error and shows no flag.
+		m.Inject(memory.Fault{Op: wire.OpLogin, Times: 1 << 20, Code: 0x30})
+		for range 3 {
+			expect(t, cfg, hsm.ErrPINBlocked)
+		}
+		if attempts != 2 {
+			t.Errorf("%d attempts after the one that succeeded, want 2", attempts)
+		}
+	})
+}
+
 // Without its marker on disk nothing is tried, and the PIN is not kept for later.
 func TestMarkerThatCannotBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := memory.New("t", "1234")
 		cfg := marked(t, m)
-		if err := os.Mkdir(cfg.Marker.Path+".tmp", 0o700); err != nil { // in the way of the new file
-			t.Fatal(err)
-		}
+		// Room for the lock's name in NAME_MAX, but not for that of a new file.
+		cfg.Marker.Path = filepath.Join(t.TempDir(), strings.Repeat("m", 245))
 		var read [][]byte
 		cfg.PIN = func(context.Context) ([]byte, error) {
 			read = append(read, []byte("1234"))
 			return read[len(read)-1], nil
 		}
-		expect(t, cfg, syscall.EISDIR)
+		expect(t, cfg, syscall.ENAMETOOLONG)
 		if m.Logins() != 0 || len(read) == 0 {
 			t.Errorf("%d attempts without a marker, the PIN read %d times", m.Logins(), len(read))
 		}

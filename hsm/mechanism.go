@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/rsa"
 	"fmt"
 	"slices"
@@ -53,6 +54,16 @@ func prepare(pub crypto.PublicKey, digest []byte, opts crypto.SignerOpts) (wire.
 		return wire.EdDSA, slices.Clone(digest), nil
 	}
 	return 0, nil, fmt.Errorf("%w: a key of type %T", ErrUnsupported, pub)
+}
+
+// blank is something random that a key of pub can sign by opts.
+func blank(pub crypto.PublicKey, opts crypto.SignerOpts) []byte {
+	b := make([]byte, crypto.SHA256.Size())
+	if _, ed := pub.(ed25519.PublicKey); !ed && opts != nil && digestInfo[opts.HashFunc()] != nil {
+		b = make([]byte, opts.HashFunc().Size())
+	}
+	rand.Read(b) // never fails
+	return b
 }
 
 // checkDigest: a token signs a digest of any length without complaint, so we look.

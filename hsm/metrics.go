@@ -14,6 +14,9 @@ type Metrics struct {
 	wait     *prometheus.HistogramVec
 	up       *prometheus.GaugeVec
 	restarts *prometheus.CounterVec
+	epochs   *prometheus.CounterVec
+	queue    *prometheus.GaugeVec
+	stuck    *prometheus.GaugeVec
 }
 
 // NewMetrics returns metrics without a series: each Token adds its own when it starts.
@@ -27,6 +30,12 @@ func NewMetrics() *Metrics {
 			Help: "1 while the token is logged in and answers, else 0."}, []string{"token"}),
 		restarts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "keysetd_worker_restarts_total",
 			Help: "Worker processes started after the first."}, []string{"token"}),
+		epochs: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "keysetd_epochs_total",
+			Help: "Lives of workers that ended, those that never came to sign included, by cause."}, []string{"token", "cause"}),
+		queue: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "keysetd_queue_length",
+			Help: "Signatures that wait for the token or for a session now."}, []string{"token"}),
+		stuck: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "keysetd_unkillable_workers",
+			Help: "Worker processes that were killed and do not end."}, []string{"token"}),
 	}
 }
 
@@ -45,7 +54,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 }
 
 func (m *Metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.duration, m.wait, m.up, m.restarts}
+	return []prometheus.Collector{m.duration, m.wait, m.up, m.restarts, m.epochs, m.queue, m.stuck}
 }
 
 // tokenMetrics are one token's series, resolved once.
@@ -56,6 +65,9 @@ type tokenMetrics struct {
 	wait     prometheus.Observer
 	up       prometheus.Gauge
 	restarts prometheus.Counter
+	epochs   map[cause]prometheus.Counter
+
+	queue, unkillable prometheus.Gauge
 }
 
 func (m *Metrics) of(token string) *tokenMetrics {
@@ -65,6 +77,13 @@ func (m *Metrics) of(token string) *tokenMetrics {
 		wait:     m.wait.WithLabelValues(token),
 		up:       m.up.WithLabelValues(token),
 		restarts: m.restarts.WithLabelValues(token),
+		epochs:   map[cause]prometheus.Counter{},
+
+		queue:      m.queue.WithLabelValues(token),
+		unkillable: m.stuck.WithLabelValues(token),
+	}
+	for _, c := range causes {
+		t.epochs[c] = m.epochs.WithLabelValues(token, string(c))
 	}
 	for mech := wire.RSAPKCS; mech <= wire.EdDSA; mech++ {
 		t.sign[mech] = m.duration.WithLabelValues(token, wire.OpSign.String(), mech.String())

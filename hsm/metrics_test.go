@@ -57,6 +57,10 @@ func TestMetrics(t *testing.T) {
 		"keysetd_token_up{token=t}":                                                        1,
 		"keysetd_worker_restarts_total{token=t}":                                           0,
 		"keysetd_session_wait_seconds{token=t}":                                            0,
+		"keysetd_queue_length{token=t}":                                                    0,
+		"keysetd_unkillable_workers{token=t}":                                              0,
+		"keysetd_epochs_total{cause=worker_died,token=t}":                                  0,
+		"keysetd_epochs_total{cause=device,token=t}":                                       0,
 		"keysetd_token_operation_duration_seconds{mechanism=ECDSA,operation=sign,token=t}": 0,
 		"keysetd_token_operation_duration_seconds{operation=login,token=t}":                1,
 	})
@@ -81,5 +85,10 @@ func TestMetrics(t *testing.T) {
 		"keysetd_token_operation_duration_seconds{mechanism=EC_KEY_PAIR_GEN,operation=generate,token=t}": 1,
 	})
 	closeToken(t, token)
-	check(map[string]float64{"keysetd_token_up{token=t}": 0})
+	check(map[string]float64{
+		"keysetd_token_up{token=t}":                       0,
+		"keysetd_epochs_total{cause=worker_died,token=t}": 1,
+		"keysetd_epochs_total{cause=closed,token=t}":      1,
+		"keysetd_epochs_total{cause=device,token=t}":      0,
+	})
 }

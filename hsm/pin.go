@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"syscall"
 )
@@ -13,10 +14,18 @@ import (
 // maxPIN bounds what is read as a PIN, in bytes.
 const maxPIN = 4096
 
-// FilePIN returns a Config.PIN that reads the file at path, or a systemd credential there, each
-// time it is called. One newline at the end is not part of the PIN. A file that group or others
-// may read, and an empty one, is an error.
-func FilePIN(path string) func(context.Context) ([]byte, error) {
+// FilePIN returns a Config.PIN that reads the file at path each time it is called. One
+// newline at the end is not part of the PIN. A file that group or others may read, and an
+// empty one, is an error.
+func FilePIN(path string) func(context.Context) ([]byte, error) { return readPIN(path, 0o077) }
+
+// CredentialPIN is FilePIN for a systemd credential (systemd.exec(5), LoadCredential=).
+// Where the service has a user of its own systemd lets it read by an ACL, whose mask shows as
+// the group's right to read; the directory is the service's alone.
+func CredentialPIN(path string) func(context.Context) ([]byte, error) { return readPIN(path, 0o037) }
+
+// readPIN refuses a file on whose mode one of the forbidden bits is set.
+func readPIN(path string, forbidden fs.FileMode) func(context.Context) ([]byte, error) {
 	return func(context.Context) ([]byte, error) {
 		f, err := os.Open(path)
 		if err != nil {
@@ -30,7 +39,7 @@ func FilePIN(path string) func(context.Context) ([]byte, error) {
 		if !info.Mode().IsRegular() {
 			return nil, fmt.Errorf("the PIN file %s is no regular file", path)
 		}
-		if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		if mode := info.Mode().Perm(); mode&forbidden != 0 {
 			return nil, fmt.Errorf("the PIN file %s can be read by others (mode %#o): chmod 600 %s", path, mode, path)
 		}
 		// Room for all of it from the start: growing would leave copies behind.

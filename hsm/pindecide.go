@@ -14,6 +14,7 @@ type pinState string
 const (
 	pinNone    pinState = ""        // no marker: nothing is known against logging in
 	pinTrying  pinState = "trying"  // on disk before C_Login; found later, the outcome is unknown
+	pinAgain   pinState = "again"   // the same, after an attempt that was cut off as well
 	pinRefused pinState = "refused" // the token said no
 	pinAllowed pinState = "allowed" // the operator allows one more attempt
 )
@@ -35,7 +36,9 @@ type pinFacts struct {
 //
 // A marker in state trying may be passed only with a PIN that was right before: the
 // same token, and a source that has not changed since. Without this a worker that
-// crashes while it logs in would need a person each time.
+// crashes while it logs in would need a person each time. It is passed once: should the
+// PIN have been changed on the token alone, and every refusal be hidden by a crash or a device
+// error, then no more than two attempts are spent on it.
 func decide(f pinFacts) (ok bool, why string) {
 	if f.state == pinAllowed {
 		return true, ""
@@ -59,6 +62,9 @@ func decide(f pinFacts) (ok bool, why string) {
 			return true, ""
 		}
 		return false, fmt.Sprintf("a login was cut off at %s, whether the PIN was right is not known, and this PIN was not used with success before", stamp(f.since))
+	}
+	if f.state == pinAgain {
+		return false, fmt.Sprintf("two logins in a row were cut off, the second at %s, and whether the PIN is still right is not known", stamp(f.since))
 	}
 	return false, fmt.Sprintf("the PIN marker says %q, which this version does not know", f.state)
 }

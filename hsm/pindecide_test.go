@@ -21,6 +21,7 @@ func TestDecide(t *testing.T) {
 		{"proven", proven, true},
 		{"refused", with(proven, func(f *pinFacts) { f.state = pinRefused }), false},
 		{"cut off, proven", with(proven, func(f *pinFacts) { f.state = pinTrying }), true},
+		{"cut off twice, proven", with(proven, func(f *pinFacts) { f.state = pinAgain }), false},
 		{"cut off, never proven", pinFacts{state: pinTrying, serial: "1", source: "s"}, false},
 		{"cut off, no source known", pinFacts{state: pinTrying, serial: "1", provenSerial: "1"}, false},
 		{"cut off, the PIN changed", with(proven, func(f *pinFacts) { f.state = pinTrying; f.source = "other" }), false},
@@ -44,7 +45,7 @@ func TestDecide(t *testing.T) {
 func anyFacts(t *rapid.T) pinFacts {
 	id := rapid.SampledFrom([]string{"", "a", "b"})
 	return pinFacts{
-		state:  rapid.SampledFrom([]pinState{pinNone, pinTrying, pinRefused, pinAllowed, "else"}).Draw(t, "state"),
+		state:  rapid.SampledFrom([]pinState{pinNone, pinTrying, pinAgain, pinRefused, pinAllowed, "else"}).Draw(t, "state"),
 		serial: id.Draw(t, "serial"), source: id.Draw(t, "source"),
 		provenSerial: id.Draw(t, "provenSerial"), provenSource: id.Draw(t, "provenSource"),
 		low: rapid.Bool().Draw(t, "low"), final: rapid.Bool().Draw(t, "final"), locked: rapid.Bool().Draw(t, "locked"),

@@ -72,6 +72,17 @@ func (m *PINMarker) ProvenSerial() (string, error) {
 	return f.provenSerial, err
 }
 
+// Allow permits one more login to token, whatever is held against one: for a person who
+// has corrected the PIN while no daemon runs. Token.RetryPIN is for when one does.
+func (m *PINMarker) Allow(ctx context.Context, token string) error {
+	unlock, err := m.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return m.set(token, "", pinAllowed)
+}
+
 func (m *PINMarker) set(token, serial string, s pinState) error {
 	if err := m.write("", pinRecord{Token: token, Serial: serial, Since: time.Now().UTC(), State: s}); err != nil {
 		return fmt.Errorf("write the PIN marker: %w", err)
@@ -150,7 +161,7 @@ func (m *PINMarker) lock(ctx context.Context) (unlock func(), err error) {
 	if m.Path == "" {
 		return func() {}, nil
 	}
-	f, err := os.OpenFile(m.Path+lockSuffix, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(m.Path+lockSuffix, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the PIN marker: %w", err)
 	}
@@ -173,22 +184,23 @@ func (m *PINMarker) lock(ctx context.Context) (unlock func(), err error) {
 }
 
 // replaceFile makes path hold b, and is durable when it returns:
-// open(path.tmp), write, fsync, close, rename(path.tmp, path), open(dir), fsync, close.
+// open(path.random.tmp, O_EXCL), write, fsync, close, rename(path), open(dir), fsync, close.
+// The name is new, so that nobody can have laid a link there.
 func replaceFile(path string, b []byte) (err error) {
-	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp") // mode 0600
 	if err != nil {
 		return err
 	}
+	tmp := f.Name()
 	_, err = f.Write(b)
 	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(tmp, path)
 	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp))
 	}
 	return syncDir(filepath.Dir(path))
 }

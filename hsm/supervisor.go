@@ -19,14 +19,23 @@ const (
 // supervise is the token's life: one epoch after the other until Close.
 func (t *Token) supervise() {
 	defer close(t.done)
-	failures, workers := 0, 0
+	failures := 0
 	for t.ctx.Err() == nil {
 		if err := t.gate(); err != nil {
-			t.down(err, fmt.Sprintf("looking again every %v", lookAgain))
+			next := ""
+			if !needsPerson(err) {
+				next = fmt.Sprintf("looking again every %v", lookAgain)
+			}
+			t.down(err, next)
 			t.sleep(lookAgain)
 			continue
 		}
-		if workers++; workers > 1 {
+		if err := t.stuck.check(t.cfg.Unkillable); err != nil {
+			t.down(err, "waiting for one of them to end")
+			t.sleep(lookAgain)
+			continue
+		}
+		if t.epochs++; t.epochs > 1 {
 			t.metrics.restarts.Inc()
 		}
 		e, err := t.begin()
@@ -41,11 +50,14 @@ func (t *Token) supervise() {
 			t.down(err, "starting a new worker")
 			e.stop()
 		}
+		t.metrics.epochs[causeOf(err)].Inc()
 		failures++
-		pause := backoff(failures, rand.Float64())
-		if errors.Is(err, ErrPINBlocked) || errors.Is(err, ErrWrongSerial) {
-			pause = personsPace
+		if needsPerson(err) {
+			t.down(err, "")
+			t.sleep(personsPace)
+			continue
 		}
+		pause := backoff(failures, rand.Float64())
 		t.down(err, fmt.Sprintf("trying again in %v", pause.Round(time.Millisecond)))
 		t.sleep(pause)
 	}
@@ -89,14 +101,21 @@ func (t *Token) up(e *epoch) {
 // down publishes why the token is down, and logs it unless it said the same before.
 func (t *Token) down(err error, next string) {
 	t.metrics.up.Set(0)
-	problem := describe(err) + "; " + next
+	problem := describe(err)
+	if next != "" { // what the daemon does about it by itself
+		problem += "; " + next
+	}
 	if t.told == nil || t.told.Error() != err.Error() {
 		t.told = err
 		if !errors.Is(err, ErrClosed) {
 			t.cfg.Logger.Warn("the token is down", "problem", problem)
 		}
 	}
-	t.publish(&state{err: err, status: Status{Problem: problem, Info: t.Status().Info}})
+	s := Status{Problem: problem, Info: t.Status().Info}
+	if refused, ok := errors.AsType[*wrongSerial](err); ok {
+		s.FoundSerial = refused.found
+	}
+	t.publish(&state{err: err, status: s})
 }
 
 func (t *Token) publish(s *state) {

@@ -18,15 +18,19 @@ type Token struct {
 	ctx    context.Context // ends with ErrClosed
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed when the supervisor has ended
-	wake   chan struct{} // RetryPIN to supervisor
+	wake   chan struct{} // to the supervisor, when what it waits for may have come
 
 	state      atomic.Pointer[state]
-	waiting    atomic.Int64  // calls that wait for the token or for a slot; bounded by Config.Queue
+	waiting    atomic.Int64 // calls that wait for the token or for a slot; bounded by Config.Queue
+	recent     recent       // of the module's time for one signature
+	stuck      stuck
+	suspects   suspects
 	generating chan struct{} // full while a key is being made: some modules cannot make two at once
 
 	// The supervisor's own.
-	permit bool  // the operator removed a marker: one login in spite of the token's flags
-	told   error // the problem that was logged last
+	epochs uint64 // workers started
+	permit bool   // the operator removed a marker: one login in spite of the token's flags
+	told   error  // the problem that was logged last
 }
 
 // state is what readers see; it is replaced as a whole.
@@ -45,6 +49,9 @@ type Status struct {
 	Problem string `json:"problem,omitempty"`
 	// Info is the token as the latest epoch that came up found it; the zero value before the first.
 	Info Info `json:"info"`
+	// FoundSerial is the serial number of the token that was found and refused for it
+	// (ErrWrongSerial); AcceptSerial accepts it. Empty otherwise.
+	FoundSerial string `json:"found_serial,omitempty"`
 	// WorkerPID is 0 while down, and where the worker has no process of its own.
 	WorkerPID int `json:"worker_pid,omitempty"`
 }
@@ -75,10 +82,25 @@ func Start(cfg Config) (*Token, error) {
 
 var errStarting = errors.New("it is being started")
 
-// Ready waits until the token is up.
+// Ready waits until the token is up, also for as long as a person takes.
 func (t *Token) Ready(ctx context.Context) error {
-	_, err := t.await(ctx)
-	return err
+	for {
+		s := t.state.Load()
+		if _, err := t.await(ctx); !needsPerson(err) {
+			return err
+		}
+		select {
+		case <-s.changed:
+		case <-t.ctx.Done():
+		case <-ctx.Done():
+			return t.unavailable(ctx)
+		}
+	}
+}
+
+// needsPerson tells whether err is of a token that will not come up by itself.
+func needsPerson(err error) bool {
+	return errors.Is(err, ErrPINBlocked) || errors.Is(err, ErrWrongSerial)
 }
 
 // Attempt waits until the token is up or the first attempt to bring it up has failed, and
@@ -121,11 +143,16 @@ func (t *Token) RetryPIN(ctx context.Context) error {
 	if err := t.cfg.Marker.set(t.cfg.Name, "", pinAllowed); err != nil {
 		return err
 	}
+	t.rouse()
+	return nil
+}
+
+// rouse has the supervisor look at once.
+func (t *Token) rouse() {
 	select {
 	case t.wake <- struct{}{}:
 	default: // it will look anyway
 	}
-	return nil
 }
 
 // Close ends what is under way with ErrClosed, asks the worker to finalise the module, ends
@@ -149,6 +176,9 @@ func (t *Token) await(ctx context.Context) (*epoch, error) {
 		}
 		if t.ctx.Err() != nil {
 			return nil, t.wrap(ErrClosed)
+		}
+		if needsPerson(s.err) { // which no caller's deadline outlasts
+			return nil, t.wrap(fmt.Errorf("%w: %w", ErrUnavailable, s.err))
 		}
 		select {
 		case <-s.changed:

@@ -21,15 +21,24 @@ softhsm() {
 	done
 	return 1
 }
+p11_kit_client() {
+	for f in /usr/lib/*/pkcs11/p11-kit-client.so /usr/lib64/pkcs11/p11-kit-client.so /usr/lib/pkcs11/p11-kit-client.so; do
+		[ -e "$f" ] && return 0
+	done
+	return 1
+}
 
 want make command -v make
 want gcc command -v gcc
 want libc6-dev test -e /usr/include/stdio.h
 want softhsm2 softhsm
+want curl command -v curl # for the line that `make run` prints
 case ${1:-} in
 run) ;;
 test)
 	want softhsm2 command -v softhsm2-util
+	want p11-kit command -v p11-kit
+	want p11-kit-modules p11_kit_client
 	want opensc command -v pkcs11-tool
 	want openssl command -v openssl
 	want curl command -v curl

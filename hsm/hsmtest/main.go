@@ -1,5 +1,6 @@
-// Package hsmtest gives tests a real token: SoftHSM in a directory of its own, with the
-// test binary as its worker. Package memory below it is a token without cgo.
+// Package hsmtest gives tests real tokens, with the test binary as their worker: SoftHSM in a directory of its
+// own; behind the fault module; behind p11-kit; NSS and openCryptoki where present. Conformance is what all
+// tokens must pass. Package memory below it is a token without cgo.
 package hsmtest
 
 import (

@@ -38,7 +38,7 @@ func SoftHSM(t testing.TB) *Soft {
 	t.Helper()
 	dir := t.TempDir()
 	s := &Soft{
-		Module:  module(t),
+		Module:  find(t, "SoftHSM", "softhsm2", modules),
 		Conf:    filepath.Join(dir, "softhsm2.conf"),
 		Label:   "keysetd-test",
 		PINFile: filepath.Join(dir, "pin"),
@@ -71,7 +71,7 @@ func (s *Soft) Config() hsm.Config {
 		Open: wire.OpenRequest{Module: s.Module, Label: s.Label},
 		Environment: map[string]string{
 			"SOFTHSM2_CONF": s.Conf,
-			"GORACE":        "atexit_sleep_ms=0", // a worker with the race detector would take a second to exit
+			"GORACE":        goRace,
 		},
 		PIN:       hsm.FilePIN(s.PINFile),
 		PINSource: hsm.FilePINSource(s.PINFile),
@@ -79,13 +79,17 @@ func (s *Soft) Config() hsm.Config {
 	}
 }
 
-func module(t testing.TB) string {
+// goRace: a worker with the race detector would take a second to exit.
+const goRace = "atexit_sleep_ms=0"
+
+// find returns the one of these files that is there.
+func find(t testing.TB, what, debian string, paths []string) string {
 	t.Helper()
-	for _, path := range modules {
+	for _, path := range paths {
 		if _, err := os.Stat(path); err == nil {
 			return path
 		}
 	}
-	t.Fatalf("SoftHSM is not installed: none of %v is there (Debian: apt-get install softhsm2)", modules)
+	t.Fatalf("%s is not installed: none of %v is there (Debian: apt-get install %s)", what, paths, debian)
 	return ""
 }

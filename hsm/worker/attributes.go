@@ -72,8 +72,9 @@ func (v values) flag(t uint) *bool {
 	return &set
 }
 
-// privateTypes are those of wire.PrivateAttributes.
+// privateTypes are the key's type and those of wire.PrivateAttributes.
 var privateTypes = []uint{
+	pkcs11.CKA_KEY_TYPE,
 	pkcs11.CKA_TOKEN, pkcs11.CKA_PRIVATE, pkcs11.CKA_SENSITIVE, pkcs11.CKA_ALWAYS_SENSITIVE,
 	pkcs11.CKA_EXTRACTABLE, pkcs11.CKA_NEVER_EXTRACTABLE, pkcs11.CKA_MODIFIABLE, pkcs11.CKA_LOCAL,
 	pkcs11.CKA_SIGN, pkcs11.CKA_SIGN_RECOVER, pkcs11.CKA_DECRYPT, pkcs11.CKA_DERIVE, pkcs11.CKA_UNWRAP,

@@ -30,10 +30,12 @@ func (t *token) generate(r wire.GenerateRequest) (o wire.Object, err error) {
 		if err != nil {
 			return failed("C_GenerateKeyPair", err, "generate %s of spec %s on token %q", name(wire.Ref{ID: r.ID, Label: r.Label}), r.Spec, s.token)
 		}
-		o, err = s.object(&pair{
-			private: []half{{private, r.ID, r.Label}},
-			public:  []half{{public, r.ID, r.Label}},
-		}, r.Label)
+		made := half{private, r.ID, r.Label}
+		var kind uint
+		o, kind, err = s.object(&pair{private: []half{made}, public: []half{{public, r.ID, r.Label}}}, r.Label)
+		if err == nil {
+			t.keys.learn(made, kind)
+		}
 		return err
 	})
 	return o, err

@@ -70,11 +70,34 @@ func (k *keys) resolve(r wire.Ref, find func(wire.Ref) (pkcs11.ObjectHandle, uin
 	if found == nil {
 		found = &key{handle: handle, kind: kind}
 	}
+	k.remember(id, found)
+	return found, nil
+}
+
+// learn remembers the one private key with h's CKA_ID, which was just seen, so that its
+// first signature does not have to look for it: that would wait for a key that is being made. The
+// caller holds objects.
+func (k *keys) learn(h half, kind uint) {
+	if len(h.id) == 0 {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	known := k.byHandle[h.handle]
+	if known == nil {
+		known = &key{handle: h.handle, kind: kind}
+	}
+	for _, r := range []ref{{string(h.id), ""}, {string(h.id), h.label}} {
+		k.remember(r, known)
+	}
+}
+
+// remember is for holders of mu.
+func (k *keys) remember(r ref, found *key) {
 	if k.byRef == nil {
 		k.byRef, k.byHandle = map[ref]*key{}, map[pkcs11.ObjectHandle]*key{}
 	}
-	k.byRef[id], k.byHandle[handle] = found, found
-	return found, nil
+	k.byRef[r], k.byHandle[found.handle] = found, found
 }
 
 // forget drops a handle that the module no longer knows; the next user looks again.

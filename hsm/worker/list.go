@@ -33,7 +33,7 @@ func (t *token) list(prefix string) (objects []wire.Object, err error) {
 		}
 		objects = make([]wire.Object, 0, len(pairs))
 		for _, p := range pairs {
-			o, err := s.object(p, prefix)
+			o, kind, err := s.object(p, prefix)
 			if codeOf(err) == pkcs11.CKR_OBJECT_HANDLE_INVALID {
 				continue // destroyed since it was found, by us or by another program
 			}
@@ -41,6 +41,9 @@ func (t *token) list(prefix string) (objects []wire.Object, err error) {
 				return err
 			}
 			objects = append(objects, o)
+			if len(p.private) == 1 {
+				t.keys.learn(p.private[0], kind)
+			}
 		}
 		return s.proveLogin()
 	})
@@ -117,9 +120,10 @@ func match(private, public []half, prefix string) []*pair {
 }
 
 // object reads a key. Where there are several of a class it is the one whose label
-// begins with prefix that is described; the others are counted.
-func (s session) object(p *pair, prefix string) (wire.Object, error) {
-	o := wire.Object{
+// begins with prefix that is described; the others are counted. kind is the private half's
+// CKA_KEY_TYPE.
+func (s session) object(p *pair, prefix string) (o wire.Object, kind uint, err error) {
+	o = wire.Object{
 		Private:    len(p.private) > 0,
 		Public:     len(p.public) > 0,
 		Duplicates: max(0, len(p.private)-1) + max(0, len(p.public)-1),
@@ -129,7 +133,7 @@ func (s session) object(p *pair, prefix string) (wire.Object, error) {
 		o.ID, o.Label = h.id, h.label
 		v, err := s.attributes(h.handle, publicTypes...)
 		if err != nil {
-			return wire.Object{}, err
+			return wire.Object{}, 0, err
 		}
 		o.PublicKey = v.spki()
 	}
@@ -142,14 +146,15 @@ func (s session) object(p *pair, prefix string) (wire.Object, error) {
 		}
 		v, err := s.attributes(h.handle, types...)
 		if err != nil {
-			return wire.Object{}, err
+			return wire.Object{}, 0, err
 		}
+		kind = ulong(v[pkcs11.CKA_KEY_TYPE])
 		o.Attributes = v.private()
 		if o.PublicKey == nil {
 			o.PublicKey = v.spki()
 		}
 	}
-	return o, nil
+	return o, kind, nil
 }
 
 func preferred(halves []half, prefix string) half {

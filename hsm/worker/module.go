@@ -29,6 +29,7 @@ func load(path, reserved string) (*module, error) {
 		n.unload()
 		return nil, reason(wire.ModuleMissing, "load the PKCS#11 module %q: it was there a moment ago and cannot be opened again", path)
 	}
+	m.native.adopt(m.ctx)
 	var options []pkcs11.InitializeOption
 	if reserved != "" {
 		m.reserved = cString(reserved)

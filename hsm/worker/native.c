@@ -33,6 +33,13 @@ struct ks_functions *ks_load(const char *path, void **handle, char *why, size_t 
 	return NULL;
 }
 
+struct ks_functions *ks_list_of(void *ctx)
+{
+	struct { void *handle; struct ks_functions *sym; } *c = ctx;
+
+	return c->sym;
+}
+
 void ks_unload(void *handle)
 {
 	dlclose(handle);

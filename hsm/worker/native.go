@@ -16,7 +16,10 @@ import "C"
 
 import (
 	"errors"
+	"reflect"
 	"unsafe"
+
+	"github.com/miekg/pkcs11"
 )
 
 // native calls a loaded module where miekg/pkcs11 will not do: where a PIN must not be
@@ -40,6 +43,13 @@ func loadNative(path string) (native, error) {
 		return native{}, errors.New(C.GoString(&why[0]))
 	}
 	return n, nil
+}
+
+// adopt has n call the functions that ctx calls. Most modules give everyone the same list;
+// p11-kit's client gives each caller of C_GetFunctionList an instance of its own, with its own connection,
+// sessions and login. miekg/pkcs11 does not show its list; its layout is looked at here.
+func (n *native) adopt(ctx *pkcs11.Ctx) {
+	n.functions = C.ks_list_of(reflect.ValueOf(ctx).Elem().FieldByName("ctx").UnsafePointer())
 }
 
 func (n native) unload() { C.ks_unload(n.handle) }

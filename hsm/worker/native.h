@@ -61,6 +61,9 @@ struct ks_signed {
 struct ks_functions *ks_load(const char *path, void **handle, char *why, size_t why_len);
 void ks_unload(void *handle);
 
+/* ks_list_of returns the functions that miekg/pkcs11 v1.1.2 calls by this struct ctx of its. */
+struct ks_functions *ks_list_of(void *ctx);
+
 ks_ulong ks_login(struct ks_functions *f, ks_ulong session, ks_ulong user, ks_byte *pin, ks_ulong pin_len);
 ks_ulong ks_init_token(struct ks_functions *f, ks_ulong slot, ks_byte *pin, ks_ulong pin_len, ks_byte *label);
 ks_ulong ks_init_pin(struct ks_functions *f, ks_ulong session, ks_byte *pin, ks_ulong pin_len);

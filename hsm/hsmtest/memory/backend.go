@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"keysetd.example/hsm/wire"
@@ -11,6 +12,7 @@ import (
 
 // The codes that this token gives by itself.
 const (
+	ckrArgumentsBad        = 0x07
 	ckrDataInvalid         = 0x20
 	ckrKeyTypeInconsistent = 0x63
 	ckrPINIncorrect        = 0xA0
@@ -102,6 +104,9 @@ func (w *worker) Generate(r wire.GenerateRequest) (wire.Object, error) {
 		t := w.token
 		t.mu.Lock()
 		defer t.mu.Unlock()
+		if slices.ContainsFunc(t.objects, func(o *object) bool { return string(o.shown.ID) == string(r.ID) }) {
+			return wire.Object{}, &wire.Error{Reason: wire.KeyNotOne, Message: "make a key: there is one with this CKA_ID already"}
+		}
 		if t.alter != nil {
 			t.alter(&o.shown)
 		}
@@ -148,6 +153,9 @@ func (w *worker) Destroy(r wire.Ref) (wire.DestroyReply, error) {
 	return do(w, wire.OpDestroy, func() (wire.DestroyReply, error) {
 		if w.sessions == nil {
 			return wire.DestroyReply{}, notLoggedIn("C_DestroyObject")
+		}
+		if len(r.ID) == 0 {
+			return wire.DestroyReply{}, &wire.Error{Code: ckrArgumentsBad, Reason: wire.Protocol, Message: "destroy a key: without a CKA_ID it cannot be told from others"}
 		}
 		w.token.mu.Lock()
 		defer w.token.mu.Unlock()

@@ -27,7 +27,10 @@ func (o *object) matches(ref wire.Ref) bool {
 		(len(ref.ID) != 0 || ref.Label != "")
 }
 
-func newKey(s keyspec.Spec) (crypto.Signer, error) {
+func newKey(s keyspec.Spec, usage wire.Usage) (crypto.Signer, error) {
+	if usage == wire.Decrypt && !s.RSA() || usage == wire.Derive && s.Curve() == nil {
+		return nil, &wire.Error{Reason: wire.Unsupported, Message: "make a key: this spec is not for this usage"}
+	}
 	if s.RSA() {
 		return rsa.GenerateKey(rand.Reader, s.Bits())
 	}
@@ -42,7 +45,7 @@ func newKey(s keyspec.Spec) (crypto.Signer, error) {
 }
 
 func newObject(r wire.GenerateRequest) (*object, error) {
-	key, err := newKey(r.Spec)
+	key, err := newKey(r.Spec, r.Usage)
 	if err != nil {
 		return nil, err
 	}

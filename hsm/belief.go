@@ -1,0 +1,171 @@
+package hsm
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"keysetd.example/hsm/wire"
+)
+
+// belief is what an epoch holds to be true of one key that it has examined. Nothing of
+// it outlives the epoch: the token behind the next may be another, or have other firmware.
+type belief struct {
+	epoch       uint64
+	gone        atomic.Bool // whoever finds it has to examine the key again
+	proven      [methods]atomic.Bool
+	unsupported [methods]atomic.Pointer[wire.Error] // as the token put it
+}
+
+// method is a way to sign: a mechanism with its hash, since tokens that have the one need not have
+// it with every hash.
+type method uint8
+
+const methods = 10
+
+func methodOf(m wire.Mechanism, h crypto.Hash) method {
+	switch m {
+	case wire.RSAPKCS:
+		return method(h - crypto.SHA256) // SHA-256, -384 and -512 follow each other
+	case wire.RSAPSS256, wire.RSAPSS384, wire.RSAPSS512:
+		return 3 + method(m-wire.RSAPSS256)
+	case wire.ECDSA:
+		return 6 + method(h-crypto.SHA256)
+	}
+	return 9
+}
+
+// identity is a Key, comparable: two with the same are examined once.
+type identity struct{ id, label, public string }
+
+// names tells whether ref may be this key: by CKA_ID where it has one, else by label.
+func (i identity) names(ref Ref) bool {
+	if len(ref.ID) > 0 && i.id != "" {
+		return i.id == string(ref.ID)
+	}
+	return i.label == ref.Label
+}
+
+// beliefs are those of one epoch.
+type beliefs struct {
+	mu    sync.Mutex
+	of    map[identity]*belief
+	told  map[identity]string // refusals that were logged
+	epoch uint64
+}
+
+func (b *beliefs) get(id identity) *belief {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.of[id]
+}
+
+// add returns the belief in a key that passed its examination; fresh: it is the first.
+func (b *beliefs) add(id identity) (_ *belief, fresh bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if old := b.of[id]; old != nil {
+		return old, false
+	}
+	if b.of == nil {
+		b.of = map[identity]*belief{}
+	}
+	b.of[id] = &belief{epoch: b.epoch}
+	delete(b.told, id)
+	return b.of[id], true
+}
+
+// refuse tells whether a refusal is news.
+func (b *beliefs) refuse(id identity, why string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.told[id] == why {
+		return false
+	}
+	if b.told == nil {
+		b.told = map[identity]string{}
+	}
+	b.told[id] = why
+	return true
+}
+
+// forget has every key that ref names examined again when it is used next.
+func (b *beliefs) forget(ref Ref) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, old := range b.of {
+		if id.names(ref) {
+			old.gone.Store(true)
+			delete(b.of, id)
+		}
+	}
+}
+
+// believed is what e holds of the key if this Key used it in e before: one load, for the hot path.
+func (k *Key) believed(e *epoch) *belief {
+	if b := k.belief.Load(); b != nil && b.epoch == e.beliefs.epoch && !b.gone.Load() {
+		return b
+	}
+	return nil
+}
+
+// believe is believed, and examines the key where nobody did so in e. A refusal holds for as long as
+// the inventory that it rests on; that is made anew when it is old, since keys come back from backups.
+func (k *Key) believe(ctx context.Context, e *epoch) (*belief, error) {
+	if b := k.believed(e); b != nil {
+		return b, nil
+	}
+	b := e.beliefs.get(k.identity)
+	if b == nil {
+		o, accepted, err := k.examine(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		var fresh bool
+		if b, fresh = e.beliefs.add(k.identity); fresh && accepted != nil {
+			k.token.cfg.Logger.Warn("a key that breaks the rules for private keys is used, because the configuration accepts it by its label",
+				"key", name(o), "problem", accepted)
+		}
+	}
+	k.belief.Store(b)
+	return b, nil
+}
+
+func (k *Key) examine(ctx context.Context, e *epoch) (o Object, accepted, err error) {
+	for {
+		objects, err := e.objects(ctx)
+		if err != nil {
+			return o, nil, sentinel(wire.OpList, err)
+		}
+		o, accepted, err = examine(objects, k.ref, k.pub, k.token.cfg.Accept)
+		switch {
+		case err == nil:
+			return o, accepted, nil
+		case e.inventory.expire(): // look again
+		default:
+			if e.beliefs.refuse(k.identity, err.Error()) {
+				k.token.cfg.Logger.Error("a key is refused", "key", refName(k.ref), "problem", err)
+				k.token.cfg.OnChange()
+			}
+			return o, nil, err
+		}
+	}
+}
+
+// learn draws the conclusions from a failed signature.
+func (k *Key) learn(e *epoch, b *belief, m method, err error) {
+	failure, ok := errors.AsType[*wire.Error](err)
+	switch {
+	case !ok || judge(wire.OpSign, err) == endsEpoch:
+	case failure.Reason == wire.KeyMissing || failure.Reason == wire.KeyNotOne:
+		e.inventory.expire()
+		e.beliefs.forget(k.ref)
+	case judge(wire.OpSign, err) == unsupported && b.unsupported[m].CompareAndSwap(nil, failure):
+		b.proven[m].Store(false)
+		k.token.cfg.Logger.Warn("the token does not support this way of signing with this key; it is not asked again in this epoch",
+			"key", refName(k.ref), "problem", describe(err))
+		k.token.cfg.OnChange()
+	}
+}
