@@ -21,11 +21,15 @@ func (m *Manager) do(ctx context.Context, k *keyset, s Step) error {
 		return m.save(ctx, k, doc, events...)
 	case StepActivate:
 		return m.activate(ctx, k, s.Generation)
+	case StepInventory:
+		return m.compare(ctx, k, s.Token)
+	case StepPurge:
+		return m.purge(ctx, k, s.Token)
 	case StepSweep:
 		if err := m.destroyObjects(ctx, k, Generate, s.Generation); err != nil {
 			return fmt.Errorf("removing an unfinished attempt from the token: %w", err)
 		}
-		doc, events := k.doc.abandoned(s.Generation, clock())
+		doc, events := k.doc.abandoned(s.Generation, k.ended, clock())
 		return m.save(ctx, k, doc, events...)
 	case StepGenerate:
 		if err := m.generate(ctx, k); err != nil {
@@ -71,6 +75,7 @@ func (m *Manager) load(ctx context.Context, k *keyset) error {
 }
 
 func (m *Manager) publishDocument(k *keyset) error {
+	m.alarm(k) // whether or not there is a page that can be swapped
 	v := m.view(k, clock())
 	if err := m.publish(v); err != nil {
 		return err
@@ -99,10 +104,19 @@ func (m *Manager) destroyObjects(ctx context.Context, k *keyset, kind IntentKind
 	defer cancel()
 	intent, _ := k.doc.intent(kind, number)
 	for _, o := range intent.Objects {
-		_, err := m.cfg.Tokens[o.Token].Destroy(ctx, hsm.Ref{ID: o.ID, Label: o.Label})
-		if err != nil && !errors.Is(err, hsm.ErrKeyNotFound) {
-			return fmt.Errorf("key %x on token %s: %w", o.ID, o.Token, err)
+		if _, err := m.destroy(ctx, k, o); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// destroy destroys what there is of one key, and returns how many objects that were.
+func (m *Manager) destroy(ctx context.Context, k *keyset, o Attempt) (int, error) {
+	defer func() { k.effect = m.effects.Add(1) }()
+	n, err := m.cfg.Tokens[o.Token].Destroy(ctx, hsm.Ref{ID: o.ID, Label: o.Label})
+	if err != nil && !errors.Is(err, hsm.ErrKeyNotFound) {
+		return 0, fmt.Errorf("key %x on token %s: %w", o.ID, o.Token, err)
+	}
+	return n, nil
 }

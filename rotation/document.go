@@ -42,6 +42,11 @@ func (d Document) Validate() error {
 			return fmt.Errorf("an intent is for generation %d, and the last number given is %d", i.Generation, d.Last)
 		}
 	}
+	for _, a := range d.Abandoned {
+		if a.Generation < 1 || a.Generation > d.Last || len(a.ID) == 0 {
+			return fmt.Errorf("an abandoned attempt (CKA_ID %x) is for generation %d, and the last number given is %d", a.ID, a.Generation, d.Last)
+		}
+	}
 	return nil
 }
 
@@ -55,9 +60,10 @@ func (d Document) Active() (Generation, bool) {
 	return d.first(func(g Generation) bool { return g.State == Active })
 }
 
-// Pending returns the generation that is to sign next.
+// Pending returns the generation that is to sign next: the first pending one of which no
+// key is lost.
 func (d Document) Pending() (Generation, bool) {
-	return d.first(func(g Generation) bool { return g.State == Pending })
+	return d.first(func(g Generation) bool { return g.State == Pending && !g.impaired() })
 }
 
 func (d Document) first(is func(Generation) bool) (Generation, bool) {
@@ -67,10 +73,11 @@ func (d Document) first(is func(Generation) bool) (Generation, bool) {
 	return Generation{}, false
 }
 
-// clone copies what transitions change. Keys are shared: they never change once made.
+// clone copies what transitions change. Keys are shared: whoever marks one clones them.
 func (d Document) clone() Document {
 	d.Generations = slices.Clone(d.Generations)
 	d.Intents = slices.Clone(d.Intents)
+	d.Abandoned = slices.Clone(d.Abandoned)
 	return d
 }
 
@@ -84,7 +91,39 @@ func (d Document) newest() time.Time {
 	for _, i := range d.Intents {
 		t = latest(t, i.At)
 	}
+	for _, a := range d.Abandoned {
+		t = latest(t, a.Since, a.Looked)
+	}
 	return t
+}
+
+// tokens that d names, sorted.
+func (d Document) tokens() []string {
+	var names []string
+	for _, g := range d.Generations {
+		names = append(names, g.tokens()...)
+	}
+	for _, i := range d.Intents {
+		names = append(names, i.tokens()...)
+	}
+	for _, a := range d.Abandoned {
+		names = append(names, a.Token)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// impaired reports whether a key of g is lost.
+func (g Generation) impaired() bool { return len(g.lost()) > 0 }
+
+func (g Generation) lost() []Key {
+	var lost []Key
+	for _, k := range g.Keys {
+		if !k.Lost.IsZero() {
+			lost = append(lost, k)
+		}
+	}
+	return lost
 }
 
 // tokens that the keys of g are on.

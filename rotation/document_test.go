@@ -21,6 +21,10 @@ func TestDocumentValidate(t *testing.T) {
 		"unknown kind":                func(d *Document) { d.Intents = []Intent{attempt(1, "sell")} },
 		"intent is for generation 0":  func(d *Document) { d.Intents = []Intent{attempt(0, Destroy)} },
 		"intent is for generation 10": func(d *Document) { d.Intents = []Intent{attempt(10, Generate)} },
+		"abandoned attempt (CKA_ID 78) is for generation 0": func(d *Document) {
+			d.Abandoned = []Abandoned{late("x")}
+			d.Abandoned[0].Generation = 0
+		},
 	} {
 		d := document(gen(1, Retired), gen(2, Active), gen(3, Pending))
 		change(&d)

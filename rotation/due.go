@@ -34,7 +34,7 @@ func (d Document) Until(g Generation, policy Policy) time.Time {
 		return at
 	case g.State == Active && ok:
 		return at
-	case g.State == Active && !policy.Manual:
+	case g.State == Active && !policy.Manual && !g.impaired():
 		return g.Activated.Add(policy.Period)
 	}
 	return time.Time{}
@@ -46,7 +46,8 @@ func (d Document) Until(g Generation, policy Policy) time.Time {
 // instants at which it may happen, so each is reached when now equals it.
 //
 // With no active generation there is nothing to wait for but the verifiers: that is a
-// keyset's first one, or what follows a revocation.
+// keyset's first one, or what follows a revocation. Nor is there when the active one has
+// lost a key, also where rotation is by hand: it cannot do all that is asked of it.
 func (d Document) activation(policy Policy) (Generation, time.Time, bool) {
 	pending, ok := d.Pending()
 	if !ok || pending.Published.IsZero() {
@@ -54,7 +55,7 @@ func (d Document) activation(policy Policy) (Generation, time.Time, bool) {
 	}
 	active, signing := d.Active()
 	switch {
-	case !signing:
+	case !signing, active.impaired():
 		return pending, pending.UsableFrom, true
 	case policy.Manual:
 		return Generation{}, time.Time{}, false

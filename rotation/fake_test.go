@@ -12,19 +12,22 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"keysetd.example/hsm"
 	"keysetd.example/internal/keyspec"
+	"keysetd.example/rotation"
 )
 
 // fate decides how each effect on store, token and page ends. The zero value lets all succeed.
 type fate struct {
 	mu      sync.Mutex
 	count   int
-	at      int  // which effect fails, counted from 1
-	persist bool // it has its effect nevertheless
+	at      int           // which effect fails, counted from 1
+	persist bool          // it has its effect nevertheless
+	late    time.Duration // a key that it keeps from being made is there so much later
 	crash   func()
 	dead    bool // after the crash nothing has an effect
 }
@@ -48,12 +51,22 @@ func (f *fate) next() (err error, happens bool) {
 	return errFate, f.persist
 }
 
+// fell reports whether the latest effect was the one.
+func (f *fate) fell() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.count == f.at
+}
+
 // fakeToken has its keys in memory, and goes down, delays and fails as told.
 type fakeToken struct {
 	mu      sync.Mutex
 	keys    map[string]crypto.Signer // by CKA_ID
 	labels  map[string]string
+	began   time.Time // the epoch
 	down    bool
+	listed  int           // how often
+	cutOff  time.Duration // the next call to make a key ends at once, and the key is there so much later
 	takes   time.Duration // to make a key
 	made    int
 	making  int
@@ -62,17 +75,49 @@ type fakeToken struct {
 	fate    *fate
 }
 
-func (f *fakeToken) Up() bool {
+func (f *fakeToken) Epoch() (time.Time, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return !f.down
+	return f.began.Round(0).UTC(), !f.down
 }
 
+func (f *fakeToken) Objects(_ context.Context, prefix string) (objects []hsm.Object, err error) {
+	return objects, f.effect("list", func() {
+		f.listed++
+		for _, id := range slices.Sorted(maps.Keys(f.labels)) {
+			if strings.HasPrefix(f.labels[id], prefix) {
+				objects = append(objects, hsm.Object{ID: []byte(id), Label: f.labels[id], Private: f.keys[id] != nil, Public: true})
+			}
+		}
+	})
+}
+
+// set changes the token; one that comes up begins an epoch.
 func (f *fakeToken) set(change func(*fakeToken)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	change(f)
+	was := f.down
+	if change(f); was && !f.down {
+		f.renew()
+	}
 }
+
+// renew begins an epoch. No two begin at one instant.
+func (f *fakeToken) renew() {
+	if now := time.Now(); now.After(f.began) {
+		f.began = now
+	} else {
+		f.began = f.began.Add(1)
+	}
+}
+
+// lose takes a key from the token, and begins an epoch.
+func (f *fakeToken) lose(k rotation.Key) {
+	f.set(func(f *fakeToken) { delete(f.keys, string(k.ID)); f.renew() })
+}
+
+// restart is what the end of the daemon is to the token.
+func (f *fakeToken) restart() { f.set((*fakeToken).renew) }
 
 func (f *fakeToken) ids() []string {
 	f.mu.Lock()
@@ -93,8 +138,11 @@ func (f *fakeToken) effect(operation string, do func()) error {
 		}
 	}
 	err, happens := f.fate.next()
-	if happens {
+	switch {
+	case happens:
 		do()
+	case operation == "generate" && f.fate.late > 0 && f.fate.fell():
+		time.AfterFunc(f.fate.late, func() { f.set(func(*fakeToken) { do() }) })
 	}
 	return err
 }
@@ -124,10 +172,17 @@ func (f *fakeToken) Generate(ctx context.Context, r hsm.GenerateRequest) (hsm.Ob
 	if err != nil {
 		return hsm.Object{}, err
 	}
-	err = f.effect("generate", func() {
+	appear := func() {
 		f.keys[string(r.ID)], f.labels[string(r.ID)] = key, r.Label
 		f.made++
-	})
+	}
+	var late time.Duration
+	f.set(func(f *fakeToken) { late, f.cutOff = f.cutOff, 0 })
+	if late > 0 {
+		time.AfterFunc(late, func() { f.set(func(*fakeToken) { appear() }) })
+		return hsm.Object{}, hsm.ErrUnavailable
+	}
+	err = f.effect("generate", appear)
 	if err != nil {
 		return hsm.Object{}, err
 	}
@@ -136,8 +191,9 @@ func (f *fakeToken) Generate(ctx context.Context, r hsm.GenerateRequest) (hsm.Ob
 
 func (f *fakeToken) Destroy(_ context.Context, ref hsm.Ref) (n int, err error) {
 	return n, f.effect("destroy", func() {
-		if _, ok := f.keys[string(ref.ID)]; ok && f.labels[string(ref.ID)] == ref.Label {
+		if f.labels[string(ref.ID)] == ref.Label && ref.Label != "" {
 			delete(f.keys, string(ref.ID))
+			delete(f.labels, string(ref.ID))
 			n = 1
 		}
 	})

@@ -30,20 +30,24 @@ func life(t *testing.T, prepare func(*house)) (effects int) {
 				}
 				h.stop()
 			}
+			time.Sleep(time.Millisecond) // a crash and a start are not at one instant
 			h.fate.dead, h.fate.crash = false, nil
 		}
 		effects = h.fate.count
 		if err := h.start(); err != nil {
 			t.Fatal(err)
 		}
-		after(10 * time.Minute)
+		after(25 * time.Minute)
 		h.tally()
+		if a := h.keyset().Document.Abandoned; len(a) > 0 {
+			t.Errorf("still on record: %+v", a)
+		}
 		active, _ := h.keyset().Document.Active()
 		pending, _ := h.keyset().Document.Pending()
 		if n := len(h.keyset().Document.Generations); n != 3 || active.Number < 4 || pending.Number <= active.Number || h.keyset().Problem != "" {
 			t.Errorf("afterwards %s, problem %q", h.state(), h.keyset().Problem)
 		}
-		if since := time.Since(active.Activated); since > 70*time.Minute {
+		if since := time.Since(active.Activated); since > 85*time.Minute {
 			t.Errorf("generation %d is active since %v ago", active.Number, since)
 		}
 		h.stop()
@@ -61,16 +65,19 @@ func TestManagerSurvivesEveryFault(t *testing.T) {
 	for _, mode := range []struct {
 		name           string
 		persist, crash bool
+		late           time.Duration
 	}{
-		{"error before", false, false},
-		{"error after", true, false},
-		{"crash before", false, true},
-		{"crash after", true, true},
+		{"error before", false, false, 0},
+		{"error after", true, false, 0},
+		{"crash before", false, true, 0},
+		{"crash after", true, true, 0},
+		{"error, late", false, false, 5 * time.Second},
+		{"crash, late", false, true, 5 * time.Second},
 	} {
 		for at := 1; at <= effects; at++ {
 			t.Run(fmt.Sprintf("%s effect %d", mode.name, at), func(t *testing.T) {
 				life(t, func(h *house) {
-					h.fate.at, h.fate.persist = at, mode.persist
+					h.fate.at, h.fate.persist, h.fate.late = at, mode.persist, mode.late
 					if mode.crash {
 						h.fate.crash = func() {}
 					}

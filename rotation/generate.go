@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"keysetd.example/hsm"
+	"keysetd.example/hsm/wire"
 	"keysetd.example/internal/keyspec"
 )
 
@@ -24,8 +25,8 @@ const idLength = 16
 // that hangs, but waits for one that is down as long as it is let. An attempt to make a
 // key must not be cut off while the module works on it, as it would be swept before its end.
 const (
-	generateLimit = 15 * time.Minute
-	tokenLimit    = 2 * time.Minute
+	defaultGenerateLimit = 15 * time.Minute
+	tokenLimit           = 2 * time.Minute
 )
 
 // generate makes the next generation: intent, keys and certificates, result. If it fails
@@ -49,7 +50,7 @@ func (m *Manager) makeKeys(ctx context.Context, k *keyset, number int) ([]Key, e
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if !m.cfg.Tokens[k.policy.Token].Up() {
+	if _, up := m.cfg.Tokens[k.policy.Token].Epoch(); !up {
 		return nil, fmt.Errorf("token %s: %w", k.policy.Token, hsm.ErrUnavailable) // went down while we queued
 	}
 	var objects []Attempt
@@ -59,10 +60,14 @@ func (m *Manager) makeKeys(ctx context.Context, k *keyset, number int) ([]Key, e
 		label := Label{Installation: m.cfg.Installation, Keyset: k.name, Generation: number, Spec: spec}
 		objects = append(objects, Attempt{Token: k.policy.Token, Spec: spec, ID: id, Label: label.String()})
 	}
+	clear(k.ended) // whatever older attempt is still to be swept, on another token, counts as not ended
+	for _, o := range objects {
+		k.ended[string(o.ID)] = true // not begun, so far
+	}
 	if err := m.save(ctx, k, k.doc.begin(objects, clock())); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, generateLimit)
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.GenerateLimit)
 	defer cancel()
 	var keys []Key
 	for _, o := range objects {
@@ -82,6 +87,7 @@ func (m *Manager) makeKeys(ctx context.Context, k *keyset, number int) ([]Key, e
 func (m *Manager) makeKey(ctx context.Context, k *keyset, number int, o Attempt) (Key, error) {
 	token := m.cfg.Tokens[o.Token]
 	object, err := token.Generate(ctx, hsm.GenerateRequest{ID: o.ID, Label: o.Label, Spec: o.Spec, Usage: k.policy.Usage})
+	k.ended[string(o.ID)], k.effect = isAnswer(err), m.effects.Add(1)
 	if err != nil {
 		return Key{}, err
 	}
@@ -117,6 +123,23 @@ func (m *Manager) makeKey(ctx context.Context, k *keyset, number int, o Attempt)
 		return Key{}, fmt.Errorf("making its certificate: %w", err)
 	}
 	return key, nil
+}
+
+// isAnswer reports whether err, of a call to generate a key, shows that the call has ended
+// on the token. Whatever is not surely an answer may be one that is still to come.
+func isAnswer(err error) bool {
+	for _, lost := range []error{hsm.ErrUnavailable, hsm.ErrClosed, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, lost) {
+			return false
+		}
+	}
+	for _, answer := range []error{hsm.ErrUnsupported, hsm.ErrTemplate, hsm.ErrOverloaded} {
+		if errors.Is(err, answer) {
+			return true
+		}
+	}
+	_, answer := errors.AsType[*wire.Error](err)
+	return err == nil || answer
 }
 
 // hasKID reports whether a live key of d has this kid.

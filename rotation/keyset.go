@@ -1,11 +1,7 @@
 package rotation
 
 import (
-	"cmp"
 	"context"
-	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 )
@@ -28,12 +24,19 @@ type keyset struct {
 	look   time.Time // when to look at it next
 	shown  *Keyset   // as published last; nil before
 	logged string    // the problem logged last
+
+	effect  uint64               // its latest on a token, in the Manager's count
+	counted map[string]time.Time // the epoch in which doc was last compared with each token's inventory
+	strays  map[string][]string  // what each inventory had that doc knows nothing of
+	ended   map[string]bool      // by CKA_ID: attempts on record that surely ended; any other may not have
+	alarmed map[string]bool      // by CKA_ID: the lost keys of which an alarm was raised
 }
 
-func newKeyset(name string, policy Policy) *keyset {
+func newKeyset(name string) *keyset {
 	return &keyset{
-		name: name, policy: policy, configured: true, failed: failures{},
-		doc: Versioned{Document: Document{Format: Format, Keyset: name}},
+		name: name, failed: failures{},
+		doc:     Versioned{Document: Document{Format: Format, Keyset: name}},
+		counted: map[string]time.Time{}, strays: map[string][]string{}, ended: map[string]bool{}, alarmed: map[string]bool{},
 	}
 }
 
@@ -82,13 +85,26 @@ func (m *Manager) work(ctx context.Context, k *keyset) {
 		}
 		err := m.do(ctx, k, step)
 		k.failed.note(step, err, clock())
-		if err == nil && step != stepLoad && step != stepPublish {
-			m.cfg.Logger.Info("rotation step done", "keyset", k.name, "step", string(step.Kind), "generation", step.Generation, "reason", step.Reason)
+		if err == nil {
+			m.logStep(ctx, k, step)
 		}
 	}
 	select {
 	case m.done <- k:
 	case <-ctx.Done():
+	}
+}
+
+// logStep logs a step that was done. Those of every epoch are for who looks closely.
+func (m *Manager) logStep(ctx context.Context, k *keyset, s Step) {
+	switch {
+	case s == stepLoad, s == stepPublish:
+	case s.Kind == StepSettle:
+		m.cfg.Logger.DebugContext(ctx, "rotation step done", "keyset", k.name, "step", string(s.Kind), "generation", s.Generation, "reason", s.Reason)
+	case s.Token != "":
+		m.cfg.Logger.DebugContext(ctx, "rotation step done", "keyset", k.name, "step", string(s.Kind), "token", s.Token, "reason", s.Reason)
+	default:
+		m.cfg.Logger.InfoContext(ctx, "rotation step done", "keyset", k.name, "step", string(s.Kind), "generation", s.Generation, "reason", s.Reason)
 	}
 }
 
@@ -137,51 +153,4 @@ func (m *Manager) logProblem(k *keyset, problem string) {
 		m.cfg.Logger.Warn("keyset has a problem", "keyset", k.name, "problem", problem)
 	}
 	k.logged = problem
-}
-
-// view is k as readers should see it.
-func (m *Manager) view(k *keyset, now time.Time) *Keyset {
-	v := &Keyset{Name: k.name, Configured: k.configured, Policy: k.policy, Document: k.doc.Document}
-	if !k.configured {
-		v.Problem = "it is in the store and not in the configuration; it is served as stored and nothing is done to it: configure it again, or remove it"
-		return v
-	}
-	obs := m.observe(k, now)
-	steps, next := Plan(k.doc.Document, k.policy, obs, now)
-	v.Next = next
-	v.Problem = k.problem(steps, obs, now)
-	return v
-}
-
-// problem says in one line what keeps k from what is due.
-func (k *keyset) problem(steps []Step, obs Observation, now time.Time) string {
-	var parts []string
-	for _, s := range slices.SortedFunc(maps.Keys(k.failed), func(a, b Step) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Generation, b.Generation))
-	}) {
-		if s != stepPublish {
-			parts = append(parts, fmt.Sprintf("%v (it is tried again)", k.failed[s].err))
-		}
-	}
-	if obs.ClockSuspect {
-		parts = append(parts, fmt.Sprintf("the clock is behind %s, of which the store tells already; nothing is activated, retired or destroyed until it agrees: set the clock",
-			k.doc.newest().Format(time.RFC3339)))
-	}
-	ideal := Observation{Up: map[string]bool{k.policy.Token: true}, ClockSuspect: obs.ClockSuspect}
-	for _, g := range k.doc.Generations {
-		for _, name := range g.tokens() {
-			ideal.Up[name] = true
-		}
-	}
-	for _, i := range k.doc.Intents {
-		for _, name := range i.tokens() {
-			ideal.Up[name] = true
-		}
-	}
-	if wanted, _ := Plan(k.doc.Document, k.policy, ideal, now); len(wanted) > len(steps) {
-		maps.DeleteFunc(ideal.Up, func(name string, _ bool) bool { return obs.Up[name] })
-		down := slices.Sorted(maps.Keys(ideal.Up))
-		parts = append(parts, fmt.Sprintf("token %s is down; until it is back nothing is made, activated or destroyed on it", strings.Join(down, ", ")))
-	}
-	return strings.Join(parts, "; ")
 }

@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
@@ -34,6 +35,10 @@ type ManagerConfig struct {
 	// new request sees an older one, and that instant counts as the keys' publication.
 	// When it fails everything shows what it showed before. Calls do not overlap.
 	Publish func(*Snapshot) error
+	// GenerateLimit is how long the key pairs of one generation may take. It is to be longer
+	// than what the token itself allows one pair, so that this one does not cut off what
+	// that one still waits for. Unset: 15 minutes.
+	GenerateLimit time.Duration
 	// Logger for steps done and for problems, once for each change.
 	Logger *slog.Logger
 	// Metrics may be nil.
@@ -50,6 +55,10 @@ type Manager struct {
 	keysets []*keyset
 	// generating lets one key generation at a time onto a token.
 	generating map[string]chan struct{}
+	stocks     map[string]*stock
+	known      map[string]bool // the names of all keysets; fixed by Start
+	reported   sync.Map        // what reportNameless told already
+	effects    atomic.Uint64   // counts effects on tokens and inventories, to tell which came first
 	wake       chan struct{}
 	done       chan *keyset
 
@@ -66,8 +75,9 @@ func NewManager(cfg ManagerConfig) (*Manager, error) {
 	if cfg.Store == nil || cfg.KeyID == nil || cfg.Publish == nil || cfg.Logger == nil || cfg.Installation == "" {
 		return nil, errors.New("rotation: the manager needs a store, an installation id, key ids, a page and a logger")
 	}
+	cfg.GenerateLimit = cmp.Or(cfg.GenerateLimit, defaultGenerateLimit)
 	m := &Manager{
-		cfg: cfg, generating: map[string]chan struct{}{},
+		cfg: cfg, generating: map[string]chan struct{}{}, stocks: map[string]*stock{}, known: map[string]bool{},
 		wake: make(chan struct{}, 1), done: make(chan *keyset),
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Keysets)) {
@@ -84,6 +94,7 @@ func NewManager(cfg ManagerConfig) (*Manager, error) {
 	}
 	for name := range cfg.Tokens {
 		m.generating[name] = make(chan struct{}, 1)
+		m.stocks[name] = &stock{turn: make(chan struct{}, 1)}
 	}
 	m.snapshot.Store(&Snapshot{})
 	return m, nil
@@ -97,23 +108,26 @@ func (m *Manager) Start(ctx context.Context) error {
 	}
 	byName := map[string]*keyset{}
 	for name, policy := range m.cfg.Keysets {
-		byName[name] = newKeyset(name, policy)
+		byName[name] = newKeyset(name)
+		byName[name].policy, byName[name].configured = policy, true
 	}
 	for _, doc := range docs {
 		k := byName[doc.Keyset]
 		if k == nil {
-			k = &keyset{name: doc.Keyset, failed: failures{}} // not configured
+			k = newKeyset(doc.Keyset) // not configured
 			byName[doc.Keyset] = k
 		}
 		k.doc = doc
 	}
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
 		m.keysets = append(m.keysets, byName[name])
+		m.known[name] = true
 	}
 	now := clock()
 	var views []*Keyset
 	for _, k := range m.keysets {
 		k.shown = m.view(k, now)
+		m.alarm(k)
 		m.logProblem(k, k.shown.Problem)
 		views = append(views, k.shown)
 	}
@@ -206,9 +220,11 @@ func (m *Manager) publish(changed ...*Keyset) error {
 
 // observe is what Plan has to know about the world for a keyset.
 func (m *Manager) observe(k *keyset, now time.Time) Observation {
-	obs := Observation{Up: make(map[string]bool, len(m.cfg.Tokens))}
+	obs := Observation{Up: make(map[string]time.Time, len(m.cfg.Tokens)), Counted: make(map[string]bool, len(m.cfg.Tokens))}
 	for name, token := range m.cfg.Tokens {
-		obs.Up[name] = token.Up()
+		if began, up := token.Epoch(); up {
+			obs.Up[name], obs.Counted[name] = began, k.counted[name].Equal(began)
+		}
 	}
 	obs.ClockSuspect = now.Add(k.policy.ClockSkew).Before(k.doc.newest())
 	return obs

@@ -11,6 +11,7 @@ type Metrics struct {
 	snapshot    atomic.Pointer[func() *Snapshot]
 	generations *prometheus.Desc
 	next        *prometheus.Desc
+	lost        *prometheus.Desc
 }
 
 // NewMetrics returns metrics for one Manager, in which they are set.
@@ -20,6 +21,8 @@ func NewMetrics() *Metrics {
 			"Live generations of a keyset by state.", []string{"keyset", "state"}, nil),
 		next: prometheus.NewDesc("keysetd_next_rotation_timestamp_seconds",
 			"When the active generation is due to be replaced, in Unix time; absent where that is by hand.", []string{"keyset"}, nil),
+		lost: prometheus.NewDesc("keysetd_keys_lost",
+			"Keys of a keyset's live generations that are not on their token although it is there.", []string{"keyset"}, nil),
 	}
 }
 
@@ -30,6 +33,7 @@ func (m *Metrics) Register(r prometheus.Registerer) error { return r.Register(m)
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.generations
 	ch <- m.next
+	ch <- m.lost
 }
 
 // Collect implements prometheus.Collector.
@@ -39,10 +43,12 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	for name, k := range (*snapshot)().Keysets {
-		count := map[State]int{}
+		count, lost := map[State]int{}, 0
 		for _, g := range k.Document.Generations {
 			count[g.State]++
+			lost += len(g.lost())
 		}
+		ch <- prometheus.MustNewConstMetric(m.lost, prometheus.GaugeValue, float64(lost), name)
 		for _, s := range []State{Pending, Active, Retired} {
 			ch <- prometheus.MustNewConstMetric(m.generations, prometheus.GaugeValue, float64(count[s]), name, string(s))
 		}

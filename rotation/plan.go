@@ -14,10 +14,12 @@ type StepKind string
 const (
 	// StepSettle: the page shows the document; put down since when.
 	StepSettle StepKind = "settle"
+	// StepInventory: compare the document with what is on the token, and mark keys that are lost.
+	StepInventory StepKind = "inventory"
 	// StepActivate: the pending generation becomes active and the active one retired.
 	StepActivate StepKind = "activate"
 	// StepSweep: an attempt to make a generation was left behind; destroy what there is of
-	// it, then forget it.
+	// it, then record what may come of it yet as abandoned.
 	StepSweep StepKind = "sweep"
 	// StepGenerate: make the next generation.
 	StepGenerate StepKind = "generate"
@@ -26,20 +28,27 @@ const (
 	StepWithdraw StepKind = "withdraw"
 	// StepDestroy: destroy the keys of a generation that was withdrawn.
 	StepDestroy StepKind = "destroy"
+	// StepPurge: look for what abandoned attempts left on the token meanwhile, and destroy it.
+	StepPurge StepKind = "purge"
 )
 
 // Step is one thing to be done to a keyset.
 type Step struct {
 	Kind StepKind
-	// Generation that it concerns; 0 where it concerns the page alone.
+	// Generation that it concerns; 0 where it concerns the page alone, or a token.
 	Generation int
+	// Token that StepInventory and StepPurge concern.
+	Token string
 	// Reason says in a few words why it is due.
 	Reason string
 }
 
 // String says what the step does, to which generation and why.
 func (s Step) String() string {
-	if s.Generation == 0 {
+	switch {
+	case s.Token != "":
+		return fmt.Sprintf("%s token %s (%s)", s.Kind, s.Token, s.Reason)
+	case s.Generation == 0:
 		return fmt.Sprintf("%s (%s)", s.Kind, s.Reason)
 	}
 	return fmt.Sprintf("%s generation %d (%s)", s.Kind, s.Generation, s.Reason)
@@ -47,15 +56,28 @@ func (s Step) String() string {
 
 // Observation is what Plan has to know of the world besides the document.
 type Observation struct {
-	// Up are the tokens that can be used now. One that is not named is down.
-	Up map[string]bool
+	// Up are the tokens that can be used now, and when the epoch that is up began. One that
+	// is not named is down.
+	Up map[string]time.Time
+	// Counted are the tokens whose inventory was compared with the document in that epoch.
+	Counted map[string]bool
 	// ClockSuspect: the clock cannot be right.
 	ClockSuspect bool
 }
 
+// up reports whether all of these tokens can be used.
 func (o Observation) up(tokens ...string) bool {
-	return !slices.ContainsFunc(tokens, func(name string) bool { return !o.Up[name] })
+	return !slices.ContainsFunc(tokens, func(name string) bool { _, up := o.Up[name]; return !up })
 }
+
+// counted reports whether all of these can be used, and it is known what is on them.
+func (o Observation) counted(tokens ...string) bool {
+	return o.up(tokens...) && !slices.ContainsFunc(tokens, func(name string) bool { return !o.Counted[name] })
+}
+
+// maxPending bounds how many generations wait to become active. There is more than one only
+// where those before have lost a key.
+const maxPending = 3
 
 // Plan returns the steps that are due now, in the order in which they should be done, and
 // the earliest later instant at which it would return more (zero: there is none). The
@@ -71,12 +93,14 @@ func (o Observation) up(tokens ...string) bool {
 // While a token is down nothing is made or destroyed on it, and no generation leaves the
 // page, as verifiers lose nothing by a key too many. Nor is a generation activated whose
 // keys are on it: that needs no call to the token, but it would give signing to a key of
-// which nobody knows whether it can, and take it from one that perhaps still does.
+// which nobody knows whether it can, and take it from one that perhaps still does. A token
+// that came up counts as down until its inventory tells what is on it.
 //
-// While the clock is suspect nothing is done that depends on the time or records it.
+// While the clock is suspect nothing is done that depends on the time or records it, except
+// that inventories are taken.
 func Plan(doc Document, policy Policy, obs Observation, now time.Time) (steps []Step, next time.Time) {
 	add := func(kind StepKind, generation int, format string, args ...any) {
-		steps = append(steps, Step{kind, generation, fmt.Sprintf(format, args...)})
+		steps = append(steps, Step{Kind: kind, Generation: generation, Reason: fmt.Sprintf(format, args...)})
 	}
 	// due reports whether t is reached, which at t itself it is; and remembers it for next if not.
 	due := func(t time.Time) bool {
@@ -93,11 +117,23 @@ func Plan(doc Document, policy Policy, obs Observation, now time.Time) (steps []
 	if generation, why := doc.unsettled(policy); trusted && why != "" {
 		add(StepSettle, generation, "%s", why)
 	}
-	if pending, at, ok := doc.activation(policy); trusted && ok && obs.up(pending.tokens()...) && due(at) {
-		if active, signing := doc.Active(); signing {
-			add(StepActivate, pending.Number, "the period of generation %d is over", active.Number)
-		} else {
+	names := doc.tokens()
+	if !slices.Contains(names, policy.Token) {
+		names = append(names, policy.Token)
+	}
+	for _, name := range names {
+		if obs.up(name) && !obs.Counted[name] {
+			steps = append(steps, Step{Kind: StepInventory, Token: name, Reason: "it came up"})
+		}
+	}
+	if pending, at, ok := doc.activation(policy); trusted && ok && obs.counted(pending.tokens()...) && due(at) {
+		switch active, signing := doc.Active(); {
+		case !signing:
 			add(StepActivate, pending.Number, "no generation is active")
+		case active.impaired():
+			add(StepActivate, pending.Number, "generation %d has lost a key", active.Number)
+		default:
+			add(StepActivate, pending.Number, "the period of generation %d is over", active.Number)
 		}
 	}
 	// An attempt of unknown end on the token blocks the next one there, or a token that
@@ -112,12 +148,12 @@ func Plan(doc Document, policy Policy, obs Observation, now time.Time) (steps []
 			add(StepSweep, i.Generation, "an attempt to make it was not finished")
 		}
 	}
-	if _, pending := doc.Pending(); trusted && !pending && !attempt && obs.up(policy.Token) {
+	if trusted && !attempt && obs.counted(policy.Token) && doc.needsNext() && doc.mayAttempt(policy) {
 		add(StepGenerate, doc.Last+1, "no generation is pending")
 	}
 	for _, g := range doc.Generations {
 		// A zero RetainUntil was a promise to stay until revoked, or is not settled yet.
-		if !trusted || g.State != Retired || g.RetainUntil.IsZero() || policy.RetainUntilRevoked || !obs.up(g.tokens()...) {
+		if !trusted || g.State != Retired || g.RetainUntil.IsZero() || policy.RetainUntilRevoked || !obs.counted(g.tokens()...) {
 			continue
 		}
 		if due(g.RetainUntil) {
@@ -125,9 +161,43 @@ func Plan(doc Document, policy Policy, obs Observation, now time.Time) (steps []
 		}
 	}
 	for _, i := range doc.Intents {
-		if i.Kind == Destroy && trusted && obs.up(i.tokens()...) {
+		if i.Kind == Destroy && trusted && obs.counted(i.tokens()...) {
 			add(StepDestroy, i.Generation, "it was taken off the page")
 		}
 	}
+	for _, name := range names {
+		if began, up := obs.Up[name]; up && trusted && doc.purgeDue(name, began, due) {
+			steps = append(steps, Step{Kind: StepPurge, Token: name, Reason: "abandoned attempts may have been finished late"})
+		}
+	}
 	return steps, next
+}
+
+// needsNext reports whether there is no generation to become active next, and another one
+// may be made: not one after the other for a token that loses each.
+func (d Document) needsNext() bool {
+	_, pending := d.Pending()
+	waiting := 0
+	for _, g := range d.Generations {
+		if g.State == Pending {
+			waiting++
+		}
+	}
+	return !pending && waiting < maxPending
+}
+
+// mayAttempt reports whether the record has room for what may become of one more attempt.
+func (d Document) mayAttempt(policy Policy) bool {
+	return len(d.abandonedOn(policy.Token))+len(policy.Specs) <= maxAbandoned
+}
+
+// purgeDue asks for each abandoned attempt on a token whether it is due to be looked for,
+// and reports whether one is.
+func (d Document) purgeDue(token string, began time.Time, due func(time.Time) bool) (any bool) {
+	for _, a := range d.abandonedOn(token) {
+		if due(a.lookAt(began)) {
+			any = true
+		}
+	}
+	return any
 }

@@ -1,9 +1,11 @@
 package rotation
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +54,40 @@ func document(gens ...Generation) Document {
 		d.Last, d.StaleUntil = 0, time.Time{}
 	}
 	return d
+}
+
+// up are tokens whose epoch began 1 h before t0.
+func up(names ...string) map[string]time.Time {
+	m := map[string]time.Time{}
+	for _, name := range names {
+		m[name] = at("-1h")
+	}
+	return m
+}
+
+// late is an attempt that was abandoned at t0.
+func late(id string) Abandoned {
+	return Abandoned{Attempt: Attempt{Token: "hsm", Spec: keyspec.P256, ID: []byte(id)}, Generation: 1, Begun: at("-2h"), Since: t0, Looked: t0}
+}
+
+func abandoned(d Document, a ...Abandoned) Document {
+	d.Abandoned = a
+	return d
+}
+
+// lost marks the first key of a generation.
+func lost(g *Generation) { g.Keys[0].Lost = t0 }
+
+// deep shares nothing with d.
+func deep(d Document) (copied Document) {
+	b, err := json.Marshal(d)
+	if err == nil {
+		err = json.Unmarshal(b, &copied)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return copied
 }
 
 func attempt(number int, kind IntentKind) Intent {
@@ -130,9 +166,9 @@ func TestPlan(t *testing.T) {
 				d := document(gen(1, Retired), gen(2, Active), gen(3, Pending))
 				d.Intents = []Intent{attempt(4, Generate), attempt(5, Destroy)}
 				return d
-			}(), obs: Observation{Up: map[string]bool{}}, now: at("720h")},
+			}(), obs: Observation{Up: map[string]time.Time{}}, now: at("720h")},
 		{name: "token down: what it is not needed for is put down",
-			doc: document(gen(1, Pending, func(g *Generation) { g.Published = time.Time{} })), obs: Observation{Up: map[string]bool{}}, now: t0, want: []string{"settle 1"}},
+			doc: document(gen(1, Pending, func(g *Generation) { g.Published = time.Time{} })), obs: Observation{Up: map[string]time.Time{}}, now: t0, want: []string{"settle 1"}},
 		{name: "only the old token is down", doc: document(gen(1, Retired, onToken("old")), gen(2, Active, onToken("old")), gen(3, Pending)),
 			now: at("720h"), want: []string{"activate 3"}},
 		{name: "only the new token is down", doc: document(gen(1, Retired), gen(2, Active), gen(3, Pending, onToken("new"))), now: at("720h"), want: []string{"withdraw 1"}},
@@ -141,9 +177,48 @@ func TestPlan(t *testing.T) {
 				d := document(gen(1, Retired), gen(2, Active), gen(3, Pending), gen(4, Pending, func(g *Generation) { g.Published = time.Time{} }))
 				d.Intents = []Intent{attempt(5, Generate), attempt(6, Destroy)}
 				return d
-			}(), obs: Observation{Up: map[string]bool{"hsm": true}, ClockSuspect: true}, now: at("720h"), want: []string{"sweep 5"}},
+			}(), obs: Observation{Up: up("hsm"), ClockSuspect: true}, now: at("720h"), want: []string{"sweep 5"}},
 		{name: "freshness changed", doc: document(gen(1, Active), gen(2, Pending)), policy: func(p *Policy) { p.MaxAge = time.Minute }, now: t0,
 			want: []string{"settle 0"}, next: at("12h")},
+		{name: "token came up: first what is on it",
+			doc: document(gen(1, Retired), gen(2, Active), gen(3, Pending)), obs: Observation{Up: up("hsm"), Counted: map[string]bool{"other": true}},
+			now: at("720h"), want: []string{"inventory 0 hsm"}},
+		{name: "and that of the token of the past", doc: document(gen(1, Retired, onToken("old")), gen(2, Active)),
+			obs: Observation{Up: up("hsm", "old")}, now: at("13h"), want: []string{"inventory 0 old", "generate 10"}},
+		{name: "a new keyset's too", doc: document(), obs: Observation{Up: up("hsm"), Counted: map[string]bool{"other": true}}, now: t0, want: []string{"inventory 0 hsm"}},
+		{name: "also while the clock is suspect", doc: document(gen(1, Active)), obs: Observation{Up: up("hsm"), Counted: map[string]bool{"other": true}, ClockSuspect: true},
+			now: t0, want: []string{"inventory 0 hsm"}},
+		{name: "active one has lost a key: the pending one as soon as it is usable, not a nanosecond earlier",
+			doc: document(gen(1, Active, lost), gen(2, Pending)), now: at("5m29.999999999s"), next: at("5m30s")},
+		{name: "and then", doc: document(gen(1, Active, lost), gen(2, Pending)), now: at("5m30s"), want: []string{"activate 2"}},
+		{name: "and then by hand too", doc: document(gen(1, Active, lost), gen(2, Pending)), policy: manual, now: at("5m30s"), want: []string{"activate 2"}},
+		{name: "active one has lost a key, none pending: nothing but the next", doc: document(gen(1, Active, lost)), now: at("1000h"), want: []string{"generate 10"}},
+		{name: "active one has lost a key, token down: nothing", doc: document(gen(1, Active, lost), gen(2, Pending)), obs: Observation{Up: up("other")}, now: at("1000h")},
+		{name: "pending one has lost a key: it never signs, another one is made", doc: document(gen(1, Active), gen(2, Pending, lost)), now: at("1000h"), want: []string{"generate 10"}},
+		{name: "and that one signs", doc: document(gen(1, Active), gen(2, Pending, lost), gen(3, Pending)), now: at("12h"), want: []string{"activate 3"}},
+		{name: "but not one after the other",
+			doc: document(gen(1, Active), gen(2, Pending, lost), gen(3, Pending, lost), gen(4, Pending, lost)), now: at("1000h")},
+		{name: "retired one has lost a key: it stays and goes in its time",
+			doc: document(gen(1, Retired, lost), gen(2, Active), gen(3, Pending, func(g *Generation) { g.Published = at("11h") })), now: at("11h"), next: at("12h")},
+		{name: "generation on a token that is not configured stays", doc: document(gen(1, Retired, onToken("gone")), gen(2, Active), gen(3, Pending)),
+			now: at("11h"), next: at("12h")},
+		{name: "also beyond its time, and what was to be destroyed there waits",
+			doc: func() Document {
+				d := document(gen(2, Retired, onToken("gone")), gen(3, Active), gen(4, Pending, func(g *Generation) { g.Published = at("1000h") }))
+				d.Intents = []Intent{attempt(1, Destroy)}
+				d.Intents[0].Objects[0].Token = "gone"
+				return d
+			}(), now: at("1000h"), next: at("1006h")},
+		{name: "abandoned attempt does not block the next; it is looked for in a minute",
+			doc: abandoned(document(gen(1, Active)), late("x")), now: t0, want: []string{"generate 10"}, next: at("1m")},
+		{name: "and then", doc: abandoned(document(gen(1, Active), gen(2, Pending)), late("x")), now: at("1m"), want: []string{"purge 0 hsm"}, next: at("12h")},
+		{name: "and when an epoch begins", doc: abandoned(document(gen(1, Active), gen(2, Pending)), late("x")),
+			obs: Observation{Up: map[string]time.Time{"hsm": at("1s")}}, now: at("1s"), want: []string{"purge 0 hsm"}, next: at("12h")},
+		{name: "not while the clock is suspect", doc: abandoned(document(gen(1, Active), gen(2, Pending)), late("x")),
+			obs: Observation{Up: up("hsm"), ClockSuspect: true}, now: at("1h")},
+		{name: "nor while its token is down", doc: abandoned(document(gen(1, Active), gen(2, Pending)), late("x")), obs: Observation{Up: up("other")}, now: at("1h")},
+		{name: "no more is made while there is no room on record for what may come of it", doc: abandoned(document(gen(1, Active)), slices.Repeat([]Abandoned{late("x")}, maxAbandoned)...),
+			now: t0, next: at("1m")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			policy := testPolicy()
@@ -151,12 +226,15 @@ func TestPlan(t *testing.T) {
 				tt.policy(&policy)
 			}
 			if tt.obs.Up == nil {
-				tt.obs.Up = map[string]bool{"hsm": true}
+				tt.obs.Up = up("hsm")
+			}
+			if tt.obs.Counted == nil {
+				tt.obs.Counted = map[string]bool{"hsm": true}
 			}
 			steps, next := Plan(tt.doc, policy, tt.obs, tt.now)
 			var got []string
 			for _, s := range steps {
-				got = append(got, fmt.Sprintf("%s %d", s.Kind, s.Generation))
+				got = append(got, strings.TrimSuffix(fmt.Sprintf("%s %d %s", s.Kind, s.Generation, s.Token), " "))
 				if s.Reason == "" || s.String() == "" {
 					t.Errorf("%v has no reason", s.Kind)
 				}
@@ -171,11 +249,15 @@ func TestPlan(t *testing.T) {
 func TestTransitionsLeaveTheirDocumentAlone(t *testing.T) {
 	doc := document(gen(1, Retired), gen(2, Active), gen(3, Pending, func(g *Generation) { g.Published = time.Time{} }))
 	doc.Intents = []Intent{attempt(4, Generate), attempt(5, Destroy)}
-	want := doc.clone()
+	doc.Abandoned = []Abandoned{late("x"), late("y")}
+	doc = deep(doc)
+	want := deep(doc)
 	doc.settle(testPolicy(), t0)
 	doc.begin(nil, t0)
 	doc.made(4, nil, t0)
-	doc.abandoned(4, t0)
+	doc.abandoned(4, nil, t0)
+	doc.purged(map[string]int{"x": 1, "y": 0}, t0, t0)
+	doc.compare("hsm", newInventory("i", nil), t0)
 	doc.activate(3, t0)
 	doc.withdraw(1, t0)
 	doc.destroyed(5, t0)

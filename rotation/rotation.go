@@ -41,6 +41,8 @@ type Document struct {
 	Generations []Generation `json:"generations"`
 	// Intents are effects on the token that have begun and of whose end nothing is known.
 	Intents []Intent `json:"intents,omitempty"`
+	// Abandoned are attempts to make a key that were swept, and that the token may finish yet.
+	Abandoned []Abandoned `json:"abandoned,omitempty"`
 	// StaleUntil is the instant until which a JWKS body served before the newest change of
 	// the page can still be taken for fresh by anybody: the time of that change, and the
 	// max-age, clock skew and verifier cache in force before it. A change is one that put
@@ -101,6 +103,9 @@ type Key struct {
 	Public []byte `json:"public"`
 	// Chain is X.509 DER, leaf first; empty where the keyset has no certificates.
 	Chain [][]byte `json:"chain,omitempty"`
+	// Lost is when a session proven logged in was seen not to find the private key; zero
+	// while the key is there. A lost key stays published and does not sign.
+	Lost time.Time `json:"lost,omitzero"`
 }
 
 // IntentKind says what an intent was about to do.
@@ -122,7 +127,7 @@ type Intent struct {
 	Objects    []Attempt  `json:"objects"`
 }
 
-// Attempt names one key pair that an intent is about.
+// Attempt names one key pair that an intent is about, or an attempt to make one.
 type Attempt struct {
 	Token string       `json:"token"`
 	Spec  keyspec.Spec `json:"spec"`
@@ -135,7 +140,7 @@ type Attempt struct {
 // the document that it tells of.
 type Event struct {
 	At         time.Time `json:"at"`
-	What       string    `json:"what"` // made, published, activated, retired, withdrawn, destroyed, abandoned
+	What       string    `json:"what"` // made, published, activated, retired, withdrawn, destroyed, abandoned, removed, lost, found
 	Generation int       `json:"generation"`
 	KIDs       []string  `json:"kids,omitempty"`
 	By         string    `json:"by"` // "schedule", or the operator

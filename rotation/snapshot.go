@@ -25,6 +25,10 @@ type Keyset struct {
 	// Without generations there is no JWKS body: what a verifier could cache would be a
 	// body without the first keys, which sign at once (invariant 1).
 	Document Document
+	// Signing are the keys that sign, in the order of the specs: those of the active
+	// generation less the lost ones and those on tokens that are not configured. None where
+	// the keyset is not configured.
+	Signing []Key
 	// Problem says in one line what is wrong; empty when nothing is.
 	Problem string
 	// Next is when something is due next; zero where nothing is by time.

@@ -3,6 +3,7 @@ package rotation
 import (
 	"context"
 	"crypto"
+	"time"
 
 	"keysetd.example/hsm"
 )
@@ -18,8 +19,13 @@ type Token interface {
 	Destroy(ctx context.Context, ref hsm.Ref) (int, error)
 	// Signer signs with the key that ref names, whose public half is pub.
 	Signer(ctx context.Context, ref hsm.Ref, pub crypto.PublicKey) (crypto.Signer, error)
-	// Up reports whether the token can be used now.
-	Up() bool
+	// Objects returns the keys whose labels begin with prefix, as a session proven logged in
+	// found them: what is not among them was not on the token. It may be the same list for
+	// the whole of an epoch, except for what Generate and Destroy changed.
+	Objects(ctx context.Context, prefix string) ([]hsm.Object, error)
+	// Epoch tells when the epoch that is up began, no two at the same instant; false while
+	// the token cannot be used.
+	Epoch() (began time.Time, up bool)
 }
 
 // OnHSM returns t as the Manager needs it.
@@ -27,7 +33,10 @@ func OnHSM(t *hsm.Token) Token { return hsmToken{t} }
 
 type hsmToken struct{ *hsm.Token }
 
-func (t hsmToken) Up() bool { return t.Status().Up }
+func (t hsmToken) Epoch() (time.Time, bool) {
+	s := t.Status()
+	return s.Since.Round(0).UTC(), s.Up // the wall clock alone, as documents have it
+}
 
 func (t hsmToken) Signer(ctx context.Context, ref hsm.Ref, pub crypto.PublicKey) (crypto.Signer, error) {
 	key, err := t.Key(ref, pub)

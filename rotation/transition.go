@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -93,22 +94,22 @@ func (d Document) made(number int, keys []Key, now time.Time) (Document, []Event
 	return d, []Event{event("made", number, g.kids(), now, "")}
 }
 
-// abandoned forgets an attempt of which nothing is on the token.
-func (d Document) abandoned(number int, now time.Time) (Document, []Event) {
-	return d.drop(Generate, number), []Event{event("abandoned", number, nil, now, "the attempt to make it was not finished")}
-}
-
-// activate makes a pending generation the one that signs, and retires the one before.
-// Since when that one no longer signs is for settle to say.
+// activate makes a pending generation the one that signs, and retires the one before, and
+// with it those that should have come earlier but have lost a key. Since when that one no
+// longer signs is for settle to say.
 func (d Document) activate(number int, now time.Time) (Document, []Event) {
+	why := ""
+	if active, ok := d.Active(); ok && active.impaired() {
+		why = fmt.Sprintf("generation %d has lost a key", active.Number)
+	}
 	d = d.clone()
 	var events []Event
 	for i := range d.Generations {
 		switch g := &d.Generations[i]; {
 		case g.Number == number:
 			g.State, g.Activated = Active, now
-			events = append(events, event("activated", number, g.kids(), now, ""))
-		case g.State == Active:
+			events = append(events, event("activated", number, g.kids(), now, why))
+		case g.State == Active, g.State == Pending && g.Number < number && g.impaired():
 			g.State = Retired
 		}
 	}

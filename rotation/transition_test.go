@@ -143,7 +143,7 @@ func TestActivateRetireWithdrawDestroy(t *testing.T) {
 func TestNumbersAreUsedUpByAttempts(t *testing.T) {
 	doc := Document{Format: Format, Keyset: "default"}
 	doc = doc.begin([]Attempt{{Token: "hsm"}}, t0)
-	doc, _ = doc.abandoned(1, t0)
+	doc, _ = doc.abandoned(1, nil, t0)
 	doc = doc.begin([]Attempt{{Token: "hsm"}}, t0)
 	doc, _ = doc.made(2, []Key{{Spec: keyspec.P256}}, t0)
 	if doc.Last != 2 || len(doc.Generations) != 1 || doc.Generations[0].Number != 2 || len(doc.Intents) != 0 {

@@ -16,12 +16,13 @@ type Verifiers struct {
 	stale   time.Time         // until when bodies of all pages before this one may be used
 	without map[int]time.Time // for each generation: the same of pages without it
 	stopped map[int]time.Time // when it signed last
+	lost    map[int]bool      // it was seen to have lost a key
 }
 
 // Show swaps the page and the signers, and checks invariants 1 and 2.
 func (v *Verifiers) Show(doc Document, policy Policy, maxAge time.Duration, now time.Time) error {
 	if v.without == nil {
-		v.without, v.stopped = map[int]time.Time{}, map[int]time.Time{}
+		v.without, v.stopped, v.lost = map[int]time.Time{}, map[int]time.Time{}, map[int]bool{}
 	}
 	before := v.shown
 	if v.body {
@@ -29,6 +30,7 @@ func (v *Verifiers) Show(doc Document, policy Policy, maxAge time.Duration, now 
 	}
 	v.shown, v.body, v.maxAge = doc, len(doc.Generations) > 0, maxAge
 	for _, g := range doc.Generations {
+		v.lost[g.Number] = v.lost[g.Number] || g.impaired()
 		if _, there := before.Find(g.Number); !there {
 			v.without[g.Number] = v.stale
 		}
@@ -48,7 +50,11 @@ func (v *Verifiers) Show(doc Document, policy Policy, maxAge time.Duration, now 
 		if _, there := doc.Find(g.Number); there {
 			continue
 		}
-		if stopped, ok := v.stopped[g.Number]; !ok || policy.RetainUntilRevoked || now.Before(stopped.Add(policy.Retain)) {
+		stopped, ok := v.stopped[g.Number]
+		if !ok && v.lost[g.Number] {
+			stopped, ok = g.Retired, true // it should have signed and could not
+		}
+		if !ok || policy.RetainUntilRevoked || now.Before(stopped.Add(policy.Retain)) {
 			return fmt.Errorf("%v: generation %d left the page; it signed until %v, retain %v", now, g.Number, stopped, policy.Retain)
 		}
 	}

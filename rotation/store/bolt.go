@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -72,7 +73,15 @@ func Open(path string) (*Bolt, error) {
 	return nil, fmt.Errorf("opening the store %s: %w", path, err)
 }
 
-func open(path string) (*Bolt, error) {
+func open(path string) (s *Bolt, err error) {
+	// bbolt panics on pages that make no sense, and reads them through a mapping that a
+	// file cut short leaves hanging in the air.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			s, err = nil, fmt.Errorf("the file is damaged (%v); put a backup in its place", p)
+		}
+	}()
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
 		Timeout: lockTimeout,
 		OpenFile: func(name string, flag int, mode fs.FileMode) (*os.File, error) {
@@ -91,7 +100,7 @@ func open(path string) (*Bolt, error) {
 		return nil, err
 	}
 	db.MaxBatchDelay = batchDelay
-	s := &Bolt{db: db}
+	s = &Bolt{db: db}
 	if err := db.View(s.check); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

@@ -43,11 +43,15 @@ func document(keyset string) rotation.Document {
 		Format: rotation.Format, Keyset: keyset, Last: 7,
 		Generations: []rotation.Generation{{
 			Number: 6, State: rotation.Active, Made: at, Published: at.Add(1), UsableFrom: at.Add(2), Activated: at.Add(3), Retired: at.Add(4), RetainUntil: at.Add(5),
-			Keys: []rotation.Key{{Spec: keyspec.P256, Token: "hsm", ID: []byte{1, 2}, Label: "l", KID: "k", Public: []byte{3}, Chain: [][]byte{{4}, {5}}}},
+			Keys: []rotation.Key{{Spec: keyspec.P256, Token: "hsm", ID: []byte{1, 2}, Label: "l", KID: "k", Public: []byte{3}, Chain: [][]byte{{4}, {5}}, Lost: at.Add(8)}},
 		}},
 		Intents: []rotation.Intent{{Kind: rotation.Destroy, Generation: 5, At: at.Add(6), Objects: []rotation.Attempt{
 			{Token: "hsm", Spec: keyspec.P256, ID: []byte{6}, Label: "m", KID: "n"},
 		}}},
+		Abandoned: []rotation.Abandoned{{
+			Attempt:    rotation.Attempt{Token: "hsm", Spec: keyspec.P256, ID: []byte{7}, Label: "o"},
+			Generation: 4, Begun: at.Add(9), Since: at.Add(10), Looked: at.Add(11), Clean: 1,
+		}},
 		StaleUntil: at.Add(7),
 		Served:     rotation.Freshness{MaxAge: 1, ClockSkew: 2, VerifierCache: 3},
 	}

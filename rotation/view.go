@@ -1,0 +1,121 @@
+package rotation
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// view is k as readers should see it.
+func (m *Manager) view(k *keyset, now time.Time) *Keyset {
+	v := &Keyset{Name: k.name, Configured: k.configured, Policy: k.policy, Document: k.doc.Document}
+	if !k.configured {
+		v.Problem = "it is in the store and not in the configuration; it is served as stored and nothing is done to it: configure it again, or remove it"
+		return v
+	}
+	active, _ := k.doc.Active()
+	for _, key := range active.Keys {
+		if key.Lost.IsZero() && m.cfg.Tokens[key.Token] != nil {
+			v.Signing = append(v.Signing, key)
+		}
+	}
+	obs := m.observe(k, now)
+	steps, next := Plan(k.doc.Document, k.policy, obs, now)
+	v.Next = next
+	parts := k.failures()
+	parts = append(parts, k.losses()...)
+	parts = append(parts, m.unconfigured(k)...)
+	parts = append(parts, m.obstacles(k, steps, obs, now)...)
+	v.Problem = strings.Join(parts, "; ")
+	return v
+}
+
+// failures says what was tried and failed.
+func (k *keyset) failures() (parts []string) {
+	for _, s := range slices.SortedFunc(maps.Keys(k.failed), func(a, b Step) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Generation, b.Generation), cmp.Compare(a.Token, b.Token))
+	}) {
+		if s != stepPublish {
+			parts = append(parts, fmt.Sprintf("%v (it is tried again)", k.failed[s].err))
+		}
+	}
+	return parts
+}
+
+// losses says which keys are lost, and what is on tokens that nobody knows of.
+func (k *keyset) losses() (parts []string) {
+	for _, g := range k.doc.Generations {
+		for _, key := range g.lost() {
+			parts = append(parts, fmt.Sprintf("key %s (%s, %s, generation %d) is lost since %s: token %s is logged in and does not have it; it stays published and does not sign: bring it back to the token, or rotate",
+				key.KID, key.Spec, g.State, g.Number, key.Lost.Format(time.RFC3339), key.Token))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(k.strays)) {
+		if strays := k.strays[name]; len(strays) > 0 {
+			parts = append(parts, fmt.Sprintf("token %s has %d keys with this keyset's label of which the store knows nothing, the first is %s; they are left alone: destroy them by hand if nobody needs them",
+				name, len(strays), strays[0]))
+		}
+	}
+	return parts
+}
+
+// unconfigured says which tokens k needs that the configuration does not have.
+func (m *Manager) unconfigured(k *keyset) (parts []string) {
+	for _, name := range k.doc.tokens() {
+		if m.cfg.Tokens[name] == nil {
+			parts = append(parts, fmt.Sprintf("token %s has keys of this keyset and is not in the configuration; they stay published, do not sign and are not destroyed: configure it again until they are gone", name))
+		}
+	}
+	return parts
+}
+
+// obstacles says what keeps k from what would be due.
+func (m *Manager) obstacles(k *keyset, steps []Step, obs Observation, now time.Time) (parts []string) {
+	if obs.ClockSuspect {
+		parts = append(parts, fmt.Sprintf("the clock is behind %s, of which the store tells already; nothing is activated, retired or destroyed until it agrees: set the clock",
+			k.doc.newest().Format(time.RFC3339)))
+	}
+	if k.doc.needsNext() && !k.doc.mayAttempt(k.policy) {
+		parts = append(parts, fmt.Sprintf("token %s has cut off %d attempts to make a key and may finish them yet; the next generation waits until they can be forgotten", k.policy.Token, len(k.doc.abandonedOn(k.policy.Token))))
+	}
+	ideal := Observation{Up: maps.Clone(obs.Up), Counted: maps.Clone(obs.Counted), ClockSuspect: obs.ClockSuspect}
+	var down []string
+	for _, name := range append(k.doc.tokens(), k.policy.Token) {
+		if m.cfg.Tokens[name] == nil || ideal.up(name) {
+			continue
+		}
+		ideal.Up[name], ideal.Counted[name] = now, true
+		down = append(down, name)
+	}
+	if wanted, _ := Plan(k.doc.Document, k.policy, ideal, now); len(wanted) > len(steps) {
+		slices.Sort(down)
+		parts = append(parts, fmt.Sprintf("token %s is down; until it is back nothing is made, activated or destroyed on it", strings.Join(down, ", ")))
+	}
+	return parts
+}
+
+// alarm raises an alarm for each key that is lost, once, and tells when one is back. An
+// alarm is repeated at each start.
+func (m *Manager) alarm(k *keyset) {
+	lost := map[string]bool{}
+	for _, g := range k.doc.Generations {
+		for _, key := range g.lost() {
+			id := string(key.ID)
+			if lost[id] = true; !k.alarmed[id] {
+				m.cfg.Logger.Error("ALARM: a key is not on its token any more; it stays published and does not sign",
+					"keyset", k.name, "generation", g.Number, "state", string(g.State), "kid", key.KID, "spec", string(key.Spec), "token", key.Token, "id", fmt.Sprintf("%x", key.ID))
+			}
+		}
+	}
+	for _, g := range k.doc.Generations {
+		for _, key := range g.Keys {
+			if k.alarmed[string(key.ID)] && !lost[string(key.ID)] {
+				m.cfg.Logger.Info("a key that was lost is on its token again", "keyset", k.name, "generation", g.Number, "kid", key.KID, "token", key.Token)
+			}
+		}
+	}
+	k.alarmed = lost
+}
