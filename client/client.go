@@ -106,6 +106,16 @@ func (c *Client) PINRetry(ctx context.Context, token string) (*v1.Token, error) 
 	return call[v1.Token](ctx, c, http.MethodPost, "/v1/tokens/"+url.PathEscape(token)+"/pin-retry", nil)
 }
 
+// Accept makes a token that was refused because of its serial number the one that is meant, and
+// returns how it is. serial is the token's FoundSerial.
+func (c *Client) Accept(ctx context.Context, token, serial string) (*v1.Token, error) {
+	body, err := json.Marshal(&v1.AcceptRequest{Serial: serial})
+	if err != nil {
+		return nil, fmt.Errorf("writing the request: %w", err)
+	}
+	return call[v1.Token](ctx, c, http.MethodPost, "/v1/tokens/"+url.PathEscape(token)+"/accept", body)
+}
+
 func path(keyset string) string { return "/v1/keysets/" + url.PathEscape(keyset) }
 
 // jwtBody writes req. The claims are put in as they are, where an encoder would compact

@@ -78,6 +78,9 @@ func (a *act) open(purposes ...Purpose) (*keyset, error) {
 	if ks == nil {
 		return nil, unknownKeyset(a.keyset)
 	}
+	if ks.purpose == PurposeNone {
+		return nil, refuse(v1.KeysetUnknown, "", "keyset %s is no longer configured; its keys are published as they were stored, and do not sign", a.keyset)
+	}
 	for _, p := range purposes {
 		if ks.purpose == p {
 			return ks, nil
@@ -148,7 +151,7 @@ func (a *act) record(e *v1.Error) audit.Record {
 	}
 	var reason v1.Reason
 	if e != nil {
-		reason, r.Reason = e.Reason, e.Error()
+		reason, r.Reason, r.Detail = e.Reason, string(e.Reason), e.Detail
 	}
 	r.Outcome = outcomes[outcomeOf(reason)]
 	return r

@@ -42,3 +42,28 @@ func TestPINRetry(t *testing.T) {
 		t.Errorf("the audit log says %+v", got)
 	}
 }
+
+// TestAccept: only the serial number that was refused can be accepted, and only by admin.
+func TestAccept(t *testing.T) {
+	w := signingtest.New(t, policy.Rule{Name: "ops", UID: 1, Keysets: []string{"raw"}, Operations: []policy.Operation{policy.Admin}})
+	w.FoundSerial = "0999"
+	for _, c := range []struct {
+		uid    uint32
+		serial string
+		reason v1.Reason
+	}{
+		{1, "0123", v1.BadRequest},
+		{1, "", v1.BadRequest},
+		{2, "0999", v1.NotGranted},
+		{1, "0999", ""},
+	} {
+		_, err := w.Service.Accept(context.Background(), policy.Caller{UID: c.uid}, "main", &v1.AcceptRequest{Serial: c.serial})
+		e, _ := errors.AsType[*v1.Error](err)
+		if c.reason == "" && err != nil || c.reason != "" && (e == nil || e.Reason != c.reason) {
+			t.Errorf("uid %d, serial %q: %v, want %q", c.uid, c.serial, err, c.reason)
+		}
+	}
+	if got := strings.Join(w.Accepted, ","); got != "0999" {
+		t.Errorf("accepted: %s", got)
+	}
+}

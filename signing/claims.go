@@ -33,6 +33,7 @@ type claimRules struct {
 // claimFacts are the claims that others want to know of.
 type claimFacts struct {
 	exp int64 // NumericDate, in seconds
+	nbf int64 // 0 where there is none
 	jti string
 }
 
@@ -68,6 +69,9 @@ func judgeClaims(raw []byte, rules claimRules, now time.Time) (claimFacts, error
 		if err := judgeClaim(name, value, rules, now, &facts); err != nil {
 			return facts, err
 		}
+		if immense(value) {
+			return facts, badClaims("", "the claim %s has a number that no double holds; verifiers would each make something else of it", quote(name))
+		}
 		seenExp = seenExp || name == "exp"
 	}
 	if _, err := dec.ReadToken(); err != nil {
@@ -75,6 +79,9 @@ func judgeClaims(raw []byte, rules claimRules, now time.Time) (claimFacts, error
 	}
 	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return facts, badClaims("", "the claims must be one JSON object with nothing after it")
+	}
+	if facts.nbf >= facts.exp && seenExp {
+		return facts, badClaims("/nbf", "nbf %d is not before exp %d, so the token would never be valid", facts.nbf, facts.exp)
 	}
 	if !seenExp {
 		return facts, badClaims("/exp", "the claims have no exp; give it as whole seconds since 1970 (RFC 7519 §4.1.4)")
@@ -97,8 +104,12 @@ func judgeClaim(name string, value jsontext.Value, rules claimRules, now time.Ti
 			return refuse(v1.LifetimeTooLong, "/claims/exp", "exp %d is %d seconds after the latest allowed, %d: the keyset's max_token_lifetime is %v", exp, exp-limit, limit, rules.maxLifetime)
 		}
 	case "nbf", "iat":
-		if _, ok := integer(value); !ok {
+		n, ok := integer(value)
+		if !ok || n < 0 {
 			return notInteger(name)
+		}
+		if name == "nbf" {
+			facts.nbf = n
 		}
 	case "iss":
 		iss, ok := text(value)
@@ -137,7 +148,7 @@ func badClaims(pointer, format string, args ...any) error {
 }
 
 func notInteger(name string) error {
-	return badClaims("/"+name, "%s must be whole seconds since 1970, written as an integer", name)
+	return badClaims("/"+name, "%s must be whole seconds since 1970, written as an integer that is not negative", name)
 }
 
 func malformedClaims(err error) error {

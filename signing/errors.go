@@ -48,9 +48,10 @@ var tokenErrors = []struct {
 	{hsm.ErrClosed, v1.Unavailable, "keysetd is shutting down; ask again once it is back", time.Second},
 	{hsm.ErrUnavailable, v1.Unavailable, "the token cannot be reached now; ask again later", time.Second},
 	{hsm.ErrBadDigest, v1.BadDigest, "the digest is not as long as the algorithm's hash", 0},
+	{hsm.ErrWrongKey, v1.Internal, "the key on the token is not the one on record; an operator has to look at keysetd's log", 0},
 	{hsm.ErrKeyNotFound, v1.Internal, "the active key is not on the token; an operator has to look at keysetd's log", 0},
 	{hsm.ErrBadSignature, v1.Internal, "the token returned a signature that does not verify, and it was not released; an operator has to look at keysetd's log", 0},
-	{hsm.ErrUnsupported, v1.Internal, "the token refuses to sign this way with this key; an operator has to look at keysetd's log", 0},
+	{hsm.ErrUnsupported, v1.AlgorithmUnavailable, "the token does not sign this way with this key; GET /v1/keysets/NAME lists the algorithms there are", 0},
 	{hsm.ErrTemplate, v1.Internal, "the key's attributes break the rules for private keys; an operator has to look at keysetd's log", 0},
 	{context.DeadlineExceeded, v1.DeadlineExceeded, "the time for this request ran out before the token answered", 0},
 	{context.Canceled, v1.DeadlineExceeded, "the caller went away before the token answered", 0},
@@ -60,7 +61,11 @@ var tokenErrors = []struct {
 func fromToken(err error) *v1.Error {
 	for _, row := range tokenErrors {
 		if errors.Is(err, row.is) {
-			return &v1.Error{Reason: row.reason, Detail: row.detail, RetryAfterMillis: row.retry.Milliseconds(), Cause: err}
+			retry := row.retry
+			if full, ok := errors.AsType[*hsm.OverloadedError](err); ok {
+				retry = full.RetryAfter
+			}
+			return &v1.Error{Reason: row.reason, Detail: row.detail, RetryAfterMillis: retry.Milliseconds(), Cause: err}
 		}
 	}
 	return internal(err)

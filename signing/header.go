@@ -67,34 +67,53 @@ func judgeTyp(typ string) error {
 // protectedHeader is the header of a signing input. The caller composed it, so it is
 // held to what keysetd itself writes.
 type protectedHeader struct {
-	Alg *string `json:"alg"`
-	KID *string `json:"kid"`
-	Typ *string `json:"typ"`
+	alg, kid string
 }
 
-func parseProtected(raw []byte) (protectedHeader, error) {
-	var h protectedHeader
+func parseProtected(raw []byte) (h protectedHeader, err error) {
+	var members struct {
+		Alg jsontext.Value `json:"alg"`
+		KID jsontext.Value `json:"kid"`
+		Typ jsontext.Value `json:"typ"`
+	}
 	if jsontext.Value(raw).Kind() != '{' {
 		return h, badInput("the header is not a JSON object")
 	}
-	if err := json.Unmarshal(raw, &h, json.RejectUnknownMembers(true)); err != nil {
+	if err := json.Unmarshal(raw, &members, json.RejectUnknownMembers(true)); err != nil {
 		var semantic *json.SemanticError
 		if !errors.As(err, &semantic) {
 			return h, badInput("the header is not valid JSON: %s", clip(err.Error()))
 		}
-		name := quote(semantic.JSONPointer.LastToken())
-		if errors.Is(err, json.ErrUnknownName) {
-			return h, refuse(v1.BadHeader, "/signing_input", "the header parameter %s is not the caller's to set; a signing input has alg, kid and typ", name)
-		}
-		return h, refuse(v1.BadHeader, "/signing_input", "the header parameter %s must be a string", name)
+		return h, refuse(v1.BadHeader, "/signing_input", "the header parameter %s is not the caller's to set; a signing input has alg, kid and typ",
+			quote(semantic.JSONPointer.LastToken()))
 	}
-	switch {
-	case h.Alg == nil:
+	if h.alg, err = parameter("alg", members.Alg); err != nil {
+		return h, err
+	}
+	if members.Alg == nil {
 		return h, badInput("the header has no alg")
-	case h.KID == nil:
-		return h, badInput("the header has no kid; verifiers of a set with several keys need it")
-	case h.Typ != nil:
-		return h, judgeTyp(*h.Typ)
 	}
-	return h, nil
+	if h.kid, err = parameter("kid", members.KID); err != nil {
+		return h, err
+	}
+	if members.KID == nil {
+		return h, badInput("the header has no kid; verifiers of a set with several keys need it")
+	}
+	typ, err := parameter("typ", members.Typ)
+	if err == nil && members.Typ != nil {
+		err = judgeTyp(typ)
+	}
+	return h, err
+}
+
+// parameter is a header parameter's value, "" where it is not there. null is no string.
+func parameter(name string, v jsontext.Value) (string, error) {
+	if v == nil {
+		return "", nil
+	}
+	s, ok := text(v)
+	if !ok {
+		return "", refuse(v1.BadHeader, "/signing_input", "the header parameter %q must be a string", name)
+	}
+	return s, nil
 }

@@ -19,7 +19,7 @@ const goodHeader = `{"alg":"ES256","kid":"k","typ":"JWT"}`
 func TestSigningInputTakenApart(t *testing.T) {
 	for _, header := range []string{goodHeader, `{"kid":"k","alg":"ES256"}`, ` { "typ":"at+jwt", "alg":"ES256","kid":"k" } `} {
 		in, err := parseSigningInput(segment(header) + "." + segment(`{"exp":1}`))
-		if err != nil || *in.header.Alg != "ES256" || *in.header.KID != "k" || string(in.claims) != `{"exp":1}` {
+		if err != nil || in.header.alg != "ES256" || in.header.kid != "k" || string(in.claims) != `{"exp":1}` {
 			t.Errorf("%s: %+v, %v", header, in, err)
 		}
 	}
@@ -48,7 +48,8 @@ func TestSigningInputRefused(t *testing.T) {
 		"alg twice":           {segment(`{"alg":"ES256","kid":"k","alg":"none"}`) + "." + claims, v1.BadSigningInput},
 		"no alg":              {segment(`{"kid":"k"}`) + "." + claims, v1.BadSigningInput},
 		"no kid":              {segment(`{"alg":"ES256"}`) + "." + claims, v1.BadSigningInput},
-		"alg null":            {segment(`{"alg":null,"kid":"k"}`) + "." + claims, v1.BadSigningInput},
+		"alg null":            {segment(`{"alg":null,"kid":"k"}`) + "." + claims, v1.BadHeader},
+		"typ null":            {segment(`{"alg":"ES256","kid":"k","typ":null}`) + "." + claims, v1.BadHeader},
 		"alg a number":        {segment(`{"alg":1,"kid":"k"}`) + "." + claims, v1.BadHeader},
 		"crit":                {segment(`{"alg":"ES256","kid":"k","crit":["b64"],"b64":false}`) + "." + claims, v1.BadHeader},
 		"b64":                 {segment(`{"alg":"ES256","kid":"k","b64":false}`) + "." + claims, v1.BadHeader},
@@ -141,7 +142,7 @@ func TestProtectedHeaderIsJSONWhateverTheKid(t *testing.T) {
 			t.Fatal(err)
 		}
 		h, err := parseProtected(raw)
-		if err != nil || *h.KID != kid || *h.Alg != "ES256" || *h.Typ != "JWT" {
+		if err != nil || h.kid != kid || h.alg != "ES256" {
 			t.Fatalf("%s: %+v, %v", raw, h, err)
 		}
 	})

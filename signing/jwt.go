@@ -68,7 +68,7 @@ func (s *Service) signInput(ctx context.Context, a *act, ks *keyset, req *v1.JWT
 	if err != nil {
 		return nil, err
 	}
-	alg, kid := *in.header.Alg, *in.header.KID
+	alg, kid := in.header.alg, in.header.kid
 	if req.Alg != "" && req.Alg != alg {
 		return nil, badInput("its alg is %s and the request's is %s", quote(alg), quote(req.Alg))
 	}

@@ -43,6 +43,6 @@ func (s *Service) Keysets(ctx context.Context, caller policy.Caller) (*v1.Keyset
 	if err := s.end(ctx, a, err); err != nil {
 		return nil, err
 	}
-	reply.Tokens = s.Tokens()
+	reply.Tokens, reply.Public = s.Tokens(), s.Public
 	return reply, nil
 }

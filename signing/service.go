@@ -37,8 +37,12 @@ type Config struct {
 	Logger  *slog.Logger
 	// Tokens tells how the tokens are at this moment; it must not block.
 	Tokens func() []v1.Token
+	// Public is the address of the public door on this host; empty where there is none.
+	Public string
 	// RetryPIN allows one more login to a token that is blocked.
 	RetryPIN func(ctx context.Context, token string) error
+	// AcceptSerial makes the token with this serial number, which was refused, the one that is meant.
+	AcceptSerial func(ctx context.Context, token, serial string) error
 	// Now is the clock that claims are judged by. Unset: time.Now.
 	Now func() time.Time
 }
@@ -82,6 +86,23 @@ func (s *Service) Sign(ctx context.Context, caller policy.Caller, keyset string,
 		return nil, err
 	}
 	return reply, nil
+}
+
+// Admit tells whether the caller may do this at all, before its request is read: what a
+// stranger sends is not worth a parser's time nor memory. A refusal is audited; an admission
+// is not, since the request itself will be.
+func (s *Service) Admit(ctx context.Context, caller policy.Caller, operation policy.Operation, keyset string) error {
+	a := s.begin(caller, operation, keyset)
+	if err := a.authorise(""); err != nil {
+		return s.end(ctx, a, err)
+	}
+	return nil
+}
+
+// Refuse audits a request of an admitted caller that could not be understood, and returns
+// what the caller is told.
+func (s *Service) Refuse(ctx context.Context, caller policy.Caller, operation policy.Operation, keyset string, err *v1.Error) error {
+	return s.end(ctx, s.begin(caller, operation, keyset), err)
 }
 
 // end finishes an act: its line goes to the audit log, then its time into the metrics.

@@ -152,18 +152,20 @@ func TestAuditFails(t *testing.T) {
 func TestTokenErrors(t *testing.T) {
 	w := signingtest.New(t, signingtest.All(uid))
 	for err, want := range map[error]v1.Error{
-		hsm.ErrUnavailable:                   {Reason: v1.Unavailable, RetryAfterMillis: 1000},
-		hsm.ErrOverloaded:                    {Reason: v1.Overloaded, RetryAfterMillis: 100},
-		hsm.ErrPINBlocked:                    {Reason: v1.Unavailable},
-		hsm.ErrWrongSerial:                   {Reason: v1.Unavailable},
-		hsm.ErrClosed:                        {Reason: v1.Unavailable, RetryAfterMillis: 1000},
-		hsm.ErrKeyNotFound:                   {Reason: v1.Internal},
-		hsm.ErrBadSignature:                  {Reason: v1.Internal},
-		hsm.ErrUnsupported:                   {Reason: v1.Internal},
-		hsm.ErrTemplate:                      {Reason: v1.Internal},
-		context.DeadlineExceeded:             {Reason: v1.DeadlineExceeded},
-		context.Canceled:                     {Reason: v1.DeadlineExceeded},
-		errors.New("CKR 0x5 in /etc/secret"): {Reason: v1.Internal},
+		hsm.ErrUnavailable:  {Reason: v1.Unavailable, RetryAfterMillis: 1000},
+		hsm.ErrOverloaded:   {Reason: v1.Overloaded, RetryAfterMillis: 100},
+		hsm.ErrPINBlocked:   {Reason: v1.Unavailable},
+		hsm.ErrWrongSerial:  {Reason: v1.Unavailable},
+		hsm.ErrClosed:       {Reason: v1.Unavailable, RetryAfterMillis: 1000},
+		hsm.ErrKeyNotFound:  {Reason: v1.Internal},
+		hsm.ErrBadSignature: {Reason: v1.Internal},
+		hsm.ErrUnsupported:  {Reason: v1.AlgorithmUnavailable},
+		hsm.ErrWrongKey:     {Reason: v1.Internal},
+		&hsm.OverloadedError{RetryAfter: 3 * time.Second}: {Reason: v1.Overloaded, RetryAfterMillis: 3000},
+		hsm.ErrTemplate:                                    {Reason: v1.Internal},
+		context.DeadlineExceeded:                           {Reason: v1.DeadlineExceeded},
+		context.Canceled:                                   {Reason: v1.DeadlineExceeded},
+		errors.New("CKR 0x5 in /etc/secret"):               {Reason: v1.Internal},
 		errors.Join(hsm.ErrPINBlocked, hsm.ErrUnavailable): {Reason: v1.Unavailable},
 	} {
 		w.Keys[keyspec.P256].Fail(fmt.Errorf("signing with key x: %w", err))
@@ -173,7 +175,11 @@ func TestTokenErrors(t *testing.T) {
 		if e.RetryAfterMillis != want.RetryAfterMillis || !errors.Is(got, err) || strings.Contains(e.Error(), "CKR") {
 			t.Errorf("%v: told %+v", err, e)
 		}
-		if r := w.Audit.Last(); r.Outcome != audit.Failed || r.Digest == nil || r.KID == "" {
+		outcome := audit.Failed
+		if want.Reason == v1.AlgorithmUnavailable { // the caller's to mend
+			outcome = audit.Refused
+		}
+		if r := w.Audit.Last(); r.Outcome != outcome || r.Digest == nil || r.KID == "" {
 			t.Errorf("%v: audited as %+v", err, r)
 		}
 	}
@@ -293,6 +299,8 @@ func TestStateChecked(t *testing.T) {
 type stubKey [64]byte
 
 func (k *stubKey) Sign(context.Context, []byte, crypto.SignerOpts) ([]byte, error) { return k[:], nil }
+
+func (*stubKey) Unsupported(crypto.SignerOpts) bool { return false }
 
 // The path of a signature allocates little besides what it returns; most of it is the
 // reading of the claims.

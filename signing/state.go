@@ -28,12 +28,18 @@ const (
 	PurposeRaw Purpose = "raw" // payloads and digests
 	PurposeAny Purpose = "any" // both
 	PurposeEnc Purpose = "enc" // nothing: it decrypts
+	// PurposeNone is for a keyset that the configuration no longer has: published as it was
+	// stored, and without keys that sign.
+	PurposeNone Purpose = "none"
 )
 
 // Key signs what package hsm signs: a digest, or for EdDSA the message. An ECDSA
 // signature is r‖s (RFC 7518 §3.4). Errors wrap the sentinels of package hsm.
 type Key interface {
 	Sign(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error)
+	// Unsupported tells whether the token is known not to sign this way with this key: the
+	// algorithm is then not offered.
+	Unsupported(opts crypto.SignerOpts) bool
 }
 
 // Keyset is what a State is told of one keyset.
@@ -117,7 +123,7 @@ func newKeyset(in Keyset, m *Metrics) (*keyset, error) {
 			return nil, fmt.Errorf("purpose %s needs a max_token_lifetime longer than %v", in.Purpose, in.MaxTokenLifetime)
 		}
 	case PurposeRaw:
-	case PurposeEnc:
+	case PurposeEnc, PurposeNone:
 		if len(in.Active) > 0 {
 			return nil, fmt.Errorf("purpose %s cannot have %d keys that sign", in.Purpose, len(in.Active))
 		}
@@ -143,6 +149,9 @@ func newKeyset(in Keyset, m *Metrics) (*keyset, error) {
 			opts, err := jwa.Options(alg)
 			if err != nil {
 				return nil, err
+			}
+			if k.Key.Unsupported(opts) {
+				continue
 			}
 			kid := jwks.KIDFor(k.KID, alg, in.PublishAlgorithms)
 			ks.keys = append(ks.keys, &activeKey{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -64,12 +65,41 @@ func nesting(raw []byte) int {
 		case '}', ']':
 			depth--
 		case '"':
-			for i++; i < len(raw) && raw[i] != '"'; i++ {
-				if raw[i] == '\\' {
-					i++
-				}
-			}
+			i = endOfString(raw, i)
 		}
 	}
 	return deepest
+}
+
+// immense reports whether raw, which need not be valid JSON, has a number beyond IEEE 754
+// double precision (RFC 8259 §6), such as 1e400.
+func immense(raw []byte) bool {
+	const numeric = "+-.0123456789eE"
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case c == '"':
+			i = endOfString(raw, i)
+		case c == '-' || c >= '0' && c <= '9':
+			start := i
+			for i < len(raw) && strings.IndexByte(numeric, raw[i]) >= 0 {
+				i++
+			}
+			if _, err := strconv.ParseFloat(string(raw[start:i]), 64); errors.Is(err, strconv.ErrRange) {
+				return true
+			}
+			i--
+		}
+	}
+	return false
+}
+
+// endOfString returns where the string that begins at raw[i] ends: at its closing quote, or
+// at the end of raw.
+func endOfString(raw []byte, i int) int {
+	for i++; i < len(raw) && raw[i] != '"'; i++ {
+		if raw[i] == '\\' {
+			i++
+		}
+	}
+	return i
 }

@@ -55,11 +55,19 @@ type SignReply struct {
 	Alg       string `json:"alg"`
 }
 
+// AcceptRequest is the body of POST /v1/tokens/NAME/accept.
+type AcceptRequest struct {
+	// Serial is the number that is accepted: the token's found_serial.
+	Serial string `json:"serial"`
+}
+
 // KeysetList is the reply to GET /v1/keysets: the keysets that the caller may read.
 type KeysetList struct {
 	Keysets []Keyset `json:"keysets"`
 	// Tokens tells how each token is.
 	Tokens []Token `json:"tokens"`
+	// Public is the address (HOST:PORT) of the public door on this host; absent where it is off.
+	Public string `json:"public,omitempty"`
 }
 
 // Keyset is the reply to GET /v1/keysets/NAME.
@@ -97,6 +105,8 @@ type Key struct {
 	Token      string   `json:"token"`
 	ID         string   `json:"id"` // CKA_ID in hex
 	Algorithms []string `json:"algorithms"`
+	// Lost is since when the key is missing on its token; absent for one that is there.
+	Lost time.Time `json:"lost,omitzero"`
 	// NotAfter is the end of its certificate; absent where it has none.
 	NotAfter time.Time `json:"not_after,omitzero"`
 }
@@ -108,6 +118,9 @@ type Token struct {
 	Label  string `json:"label,omitempty"`
 	Serial string `json:"serial,omitempty"`
 	Model  string `json:"model,omitempty"`
+	// FoundSerial is the serial number of a token that was refused because another is
+	// remembered; absent otherwise.
+	FoundSerial string `json:"found_serial,omitempty"`
 	// Since is when it came up or went down.
 	Since time.Time `json:"since,omitzero"`
 	// Problem says what is wrong and what is being done about it; empty when up.

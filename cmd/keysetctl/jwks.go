@@ -10,10 +10,9 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
-)
 
-// defaultURL is where keysetd's public door is unless its configuration says otherwise.
-const defaultURL = "http://127.0.0.1:8080"
+	"keysetd.example/client"
+)
 
 // maxJWKS bounds what is read, in bytes; a key with its chain takes some four thousand.
 const maxJWKS = 4 << 20
@@ -29,6 +28,12 @@ do, and prints it: indented, or with --json byte for byte as it was served.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeoutCause(cmd.Context(), o.timeout, fmt.Errorf("no answer within %v", o.timeout))
 			defer cancel()
+			if base == "" {
+				var err error
+				if base, err = o.publicAddress(ctx); err != nil {
+					return err
+				}
+			}
 			body, err := fetch(ctx, base, args[0])
 			if err != nil {
 				return err
@@ -43,8 +48,25 @@ do, and prints it: indented, or with --json byte for byte as it was served.`,
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&base, "url", defaultURL, "keysetd's public address")
+	cmd.Flags().StringVar(&base, "url", "", "keysetd's public address (default: what the daemon on the socket says)")
 	return cmd
+}
+
+// publicAddress asks the daemon where its public door is.
+func (o *options) publicAddress(ctx context.Context) (string, error) {
+	c, err := client.Dial(o.socket)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	list, err := c.Keysets(ctx)
+	if err != nil {
+		return "", fmt.Errorf("asking keysetd for its public address, which --url would tell: %w", err)
+	}
+	if list.Public == "" {
+		return "", errors.New("this keysetd has no public door (listen.public is off); name where its JWKS is published with --url")
+	}
+	return "http://" + list.Public, nil
 }
 
 func fetch(ctx context.Context, base, keyset string) (jsontext.Value, error) {

@@ -97,7 +97,7 @@ command line makes no sense. Errors are one line on standard error.`,
 	flags.StringVar(&o.socket, "socket", "", "path of keysetd's socket (default $"+client.SocketVariable+", or "+client.DefaultSocket+")")
 	flags.BoolVar(&o.json, "json", false, "print JSON")
 	flags.DurationVar(&o.timeout, "timeout", 15*time.Second, "how long to wait for an answer")
-	root.AddCommand(statusCommand(&o), signCommand(&o), jwksCommand(&o), pinCommand(&o))
+	root.AddCommand(statusCommand(&o), signCommand(&o), jwksCommand(&o), pinCommand(&o), tokenCommand(&o))
 	return root
 }
 

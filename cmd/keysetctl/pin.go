@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -49,14 +48,7 @@ what becomes of it. TOKEN is its name in the configuration, "default" if left ou
 			if err != nil {
 				return err
 			}
-			if o.json {
-				return printJSON(cmd.OutOrStdout(), token)
-			}
-			if !token.Up {
-				return fmt.Errorf("token %s is still down: %s", name, token.Problem)
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "token %s is up\n", name)
-			return err
+			return printToken(cmd, o, token)
 		},
 	}
 }
@@ -79,7 +71,7 @@ func outcome(ctx context.Context, c *client.Client, name string) (v1.Token, erro
 		}
 		select {
 		case <-ctx.Done():
-			return v1.Token{}, errors.Join(fmt.Errorf("waiting for token %s", name), context.Cause(ctx))
+			return v1.Token{}, fmt.Errorf("waiting for token %s: %w", name, context.Cause(ctx))
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

@@ -70,7 +70,11 @@ func printStatus(out io.Writer, list *v1.KeysetList, now time.Time) error {
 		}
 		for _, g := range k.Generations {
 			for _, key := range g.Keys {
-				row(w, k.Name, fmt.Sprint(g.Number), g.State, key.Spec, key.KID, moment(g.Since, now), moment(g.Until, now))
+				state := g.State
+				if !key.Lost.IsZero() {
+					state += ", LOST"
+				}
+				row(w, k.Name, fmt.Sprint(g.Number), state, key.Spec, key.KID, moment(g.Since, now), moment(g.Until, now))
 			}
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"strconv"
 	"time"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -25,8 +27,6 @@ type Caller struct {
 	UID uint32 `json:"uid"`
 	GID uint32 `json:"gid"`
 	PID int32  `json:"pid"`
-	// Executable is the path of its program; left out where it could not be read.
-	Executable string `json:"executable,omitempty"`
 }
 
 // Record is one act, granted or refused. As a line:
@@ -55,8 +55,9 @@ type Record struct {
 	// Exp in seconds since 1970, as in the token. 0: left out.
 	Exp     int64   `json:"exp,omitempty"`
 	Outcome Outcome `json:"outcome"`
-	// Reason is the reason word and what else is to be said, of what was not granted.
+	// Reason is the reason word of what was not granted, Detail what the caller was told.
 	Reason string `json:"reason,omitempty"`
+	Detail string `json:"detail,omitempty"`
 }
 
 // Digest is written in base64url without padding.
@@ -90,7 +91,6 @@ func (r *Record) appendLine(b []byte) []byte {
 	b = strconv.AppendUint(b, uint64(r.Caller.GID), 10)
 	b = append(b, `,"pid":`...)
 	b = strconv.AppendInt(b, int64(r.Caller.PID), 10)
-	b = appendMember(b, `,"executable":`, r.Caller.Executable)
 	b = append(b, `},"operation":`...)
 	b = appendString(b, r.Operation)
 	b = appendMember(b, `,"keyset":`, r.Keyset)
@@ -110,6 +110,7 @@ func (r *Record) appendLine(b []byte) []byte {
 	b = append(b, `,"outcome":`...)
 	b = appendString(b, string(r.Outcome))
 	b = appendMember(b, `,"reason":`, r.Reason)
+	b = appendMember(b, `,"detail":`, r.Detail)
 	return append(b, "}\n"...)
 }
 
@@ -122,7 +123,8 @@ func appendMember(b []byte, name, value string) []byte {
 
 // appendString appends s as a JSON string (RFC 8259 §7). No byte below 0x20 is ever
 // written, so no string can begin a line of its own. Other characters that move the
-// cursor of a terminal (C1 controls, and the line and paragraph separators) are escaped too.
+// cursor of a terminal or turn its direction (C1 controls, the line and paragraph separators,
+// format characters) are escaped too.
 func appendString(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	cut := len(s) > maxString
@@ -150,8 +152,11 @@ func appendString(b []byte, s string) []byte {
 			continue
 		case r == utf8.RuneError:
 			b = append(b, "\ufffd"...)
-		case r < 0xa0 || r == 0x2028 || r == 0x2029:
-			b = append(b, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
+		case r < 0xa0 || r == 0x2028 || r == 0x2029 || unicode.Is(unicode.Cf, r):
+			var units [2]uint16
+			for _, u := range utf16.AppendRune(units[:0], r) {
+				b = append(b, '\\', 'u', hex[u>>12&15], hex[u>>8&15], hex[u>>4&15], hex[u&15])
+			}
 		default:
 			b = append(b, s[i:i+n]...)
 		}

@@ -57,9 +57,9 @@ func TestBad(t *testing.T) {
 		{good, strings.Repeat("#", maxSize+1), "1:1: is larger than the 4 MiB that a configuration may have"},
 
 		// Fields and types.
-		{"label:", "lable:", "3:3: token.lable: is not a field; the fields here are module, label, serial, uri, pin, sessions, verify_signatures, environment, reserved"},
-		{"label: l", "hunter2: l", "3:3: token: has a field that does not belong here; the fields are module, label, serial, uri, pin, sessions, verify_signatures, environment, reserved"},
-		{"label: l", "1: l", "3:3: token: has a field that does not belong here; the fields are module, label, serial, uri, pin, sessions, verify_signatures, environment, reserved"},
+		{"label:", "lable:", "3:3: token.lable: is not a field; the fields here are module, label, serial, uri, pin, sessions, verify_signatures, environment, accept_keys, limits, reserved"},
+		{"label: l", "hunter2: l", "3:3: token: has a field that does not belong here; the fields are module, label, serial, uri, pin, sessions, verify_signatures, environment, accept_keys, limits, reserved"},
+		{"label: l", "1: l", "3:3: token: has a field that does not belong here; the fields are module, label, serial, uri, pin, sessions, verify_signatures, environment, accept_keys, limits, reserved"},
 		{"label: l", "label: l\n  label: l", "4:3: token.label: is given twice"},
 		{"  svc:", "  default: {}\n  default: {}\n  svc:", "16:3: callers.default: is given twice"},
 		{"  default:\n", "  default: {purpose: raw, keys: [p-256]}\n  default:\n", "9:3: keysets.default: is given twice"},
@@ -86,7 +86,7 @@ func TestBad(t *testing.T) {
 		{"label: l", "label: l\n  environment: {A-B: c}", `4:17: token.environment: has a name that is none; a name is of letters, digits and "_", as environment variables have`},
 
 		// The token.
-		{"token:", "store: {}\ntokens:", "3:11: tokens.module: must have fields: module, label, serial, uri, pin, sessions, verify_signatures, environment, reserved"},
+		{"token:", "store: {}\ntokens:", "3:11: tokens.module: must have fields: module, label, serial, uri, pin, sessions, verify_signatures, environment, accept_keys, limits, reserved"},
 		{"token:\n  module: m.so\n  label: l\n  pin: {file: pin}\n", "", "1:1: no token is given; describe one under token:"},
 		{"listen:", "tokens: {}\nlisten:", "5:1: tokens: both token and tokens are given; use token for a single one, or tokens for several by name"},
 		{"  module: m.so\n", "", "1:1: token: module is missing; give the path of the PKCS#11 library"},

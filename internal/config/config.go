@@ -11,6 +11,7 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"os/user"
@@ -92,7 +93,7 @@ func lookupUser(name string) (uint32, error) {
 func Load(path string, opts Options) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err // "open PATH: why" says it all
+		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
 	defer f.Close()
 	data, err := readAll(f)

@@ -246,7 +246,7 @@ func TestDurations(t *testing.T) {
 func TestLoadErrors(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "keysetd.yaml")
-	if _, err := Load(path, Options{}); err == nil || err.Error() != "open "+path+": no such file or directory" {
+	if _, err := Load(path, Options{}); err == nil || err.Error() != "reading the configuration: open "+path+": no such file or directory" {
 		t.Errorf("no file: %v", err)
 	}
 	if err := os.WriteFile(path, []byte("toke: 1\n"), 0o600); err != nil {

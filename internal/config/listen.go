@@ -60,6 +60,9 @@ func (l *Listen) check(src *source) error {
 			return src.fail(at.join(f.name), "must be HOST:PORT, as in 127.0.0.1:8080 or 0.0.0.0:8080 for every interface, or off")
 		}
 	}
+	if _, port, err := net.SplitHostPort(l.Public); err == nil && l.Public == l.Metrics && port != "0" {
+		return src.fail(at.join("metrics"), "is the address of public; give each one of its own")
+	}
 	return nil
 }
 

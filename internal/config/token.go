@@ -4,6 +4,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"time"
 )
 
 // Token is a PKCS#11 token: the module, which token in it, and how to log in. Slot
@@ -32,9 +33,33 @@ type Token struct {
 	// Environment is set for the module's process, beside the few variables that every
 	// module's process has. Left out: nothing more.
 	Environment map[string]string `yaml:"environment"`
+	// AcceptKeys are the labels of keys that sign although their attributes break the rules
+	// for private keys, such as keys that were imported. Left out: none does.
+	AcceptKeys []string `yaml:"accept_keys"`
+	// Limits are the longest that operations may take in the module's process; one that takes longer
+	// counts as hanging, and the process is ended. Left out: see its fields.
+	Limits Limits `yaml:"limits"`
 	// Reserved is handed to C_Initialize as pReserved, which NSS softokn reads its
 	// parameters from. Left out: NULL.
 	Reserved string `yaml:"reserved"`
+}
+
+// Limits of a token's operations.
+type Limits struct {
+	// Open: to load the module and find the token. Left out: 1m.
+	Open time.Duration `yaml:"open"`
+	// Login: to open the sessions and log in. Left out: 1m.
+	Login time.Duration `yaml:"login"`
+	// List: to read all keys. Left out: 1m.
+	List time.Duration `yaml:"list"`
+	// Generate: to make one key pair. Left out: 10m.
+	Generate time.Duration `yaml:"generate"`
+	// Sign: to make one signature. Left out: 10s.
+	Sign time.Duration `yaml:"sign"`
+	// Destroy: to remove one key. Left out: 1m.
+	Destroy time.Duration `yaml:"destroy"`
+	// Finalise: to close the sessions before the process is ended. Left out: 1s.
+	Finalise time.Duration `yaml:"finalise"`
 }
 
 func (t *Token) setDefaults() {
@@ -100,6 +125,22 @@ func (c *Config) checkTokens(src *source) error {
 			return err
 		}
 		c.Tokens[name] = t
+	}
+	return c.checkTwins(src)
+}
+
+// checkTwins refuses two names for one token. Each would log in for itself, and so try a
+// wrong PIN twice.
+func (c *Config) checkTwins(src *source) error {
+	type identity struct{ module, label, serial, manufacturer, model string }
+	seen := map[identity]string{}
+	for _, name := range slices.Sorted(maps.Keys(c.Tokens)) {
+		t := c.Tokens[name]
+		id := identity{t.Module, t.Label, t.Serial, t.Manufacturer, t.Model}
+		if twin, ok := seen[id]; ok {
+			return src.fail(root.join("tokens").join(name), "is the same token as %s; give each token one name", twin)
+		}
+		seen[id] = name
 	}
 	return nil
 }

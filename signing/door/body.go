@@ -13,20 +13,25 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	v1 "keysetd.example/api/v1"
+	"keysetd.example/signing"
 )
 
-// MaxBody is the longest body of a request, in bytes.
-const MaxBody = 1 << 20
+// The longest bodies, in bytes: claims in base64url with a header beside them, and a payload.
+const (
+	maxJWT   = 2 * signing.MaxClaims
+	maxSign  = 1 << 20
+	maxAdmin = 4 << 10
+)
 
 // decode reads the body into v: one JSON object, members that v has, each once, and
 // nothing after it.
-func decode(w http.ResponseWriter, r *http.Request, v any) error {
+func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) *v1.Error {
 	if kind := r.Header.Get("Content-Type"); kind != "application/json" {
 		if media, _, err := mime.ParseMediaType(kind); err != nil || media != "application/json" {
 			return &v1.Error{Reason: v1.UnsupportedMediaType, Detail: "the body must be application/json and say so; curl does with --json, or -H 'Content-Type: application/json'"}
 		}
 	}
-	err := json.UnmarshalRead(http.MaxBytesReader(w, r.Body, MaxBody), v, json.RejectUnknownMembers(true))
+	err := json.UnmarshalRead(http.MaxBytesReader(w, r.Body, limit), v, json.RejectUnknownMembers(true))
 	if err == nil {
 		return nil
 	}

@@ -26,6 +26,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("/v1/keysets/{name}/sign", s.route(http.MethodPost, policy.Sign, s.sign))
 	nothing := s.route("", "", notFound)
 	mux.Handle("/v1/tokens/{name}/pin-retry", s.route(http.MethodPost, policy.Admin, s.pinRetry))
+	mux.Handle("/v1/tokens/{name}/accept", s.route(http.MethodPost, policy.Admin, s.accept))
 	mux.Handle("/", nothing)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if path.Clean(r.URL.Path) != r.URL.Path { // ServeMux would redirect, in HTML
@@ -46,7 +47,7 @@ func (s *Server) keyset(ctx context.Context, caller policy.Caller, _ http.Respon
 
 func (s *Server) signJWT(ctx context.Context, caller policy.Caller, w http.ResponseWriter, r *http.Request) (any, error) {
 	var req v1.JWTRequest
-	if err := decode(w, r, &req); err != nil {
+	if err := s.read(ctx, caller, policy.JWT, w, r, maxJWT, &req); err != nil {
 		return nil, err
 	}
 	return s.config.Service.SignJWT(ctx, caller, r.PathValue("name"), &req)
@@ -54,14 +55,37 @@ func (s *Server) signJWT(ctx context.Context, caller policy.Caller, w http.Respo
 
 func (s *Server) sign(ctx context.Context, caller policy.Caller, w http.ResponseWriter, r *http.Request) (any, error) {
 	var req v1.SignRequest
-	if err := decode(w, r, &req); err != nil {
+	if err := s.read(ctx, caller, policy.Sign, w, r, maxSign, &req); err != nil {
 		return nil, err
 	}
 	return s.config.Service.Sign(ctx, caller, r.PathValue("name"), &req)
 }
 
+// read decodes the body of a caller who may do this into req. What cannot be understood
+// stands in the audit log like every other refusal.
+func (s *Server) read(ctx context.Context, caller policy.Caller, op policy.Operation, w http.ResponseWriter, r *http.Request, limit int64, req any) error {
+	keyset := r.PathValue("name")
+	if err := s.config.Service.Admit(ctx, caller, op, keyset); err != nil {
+		// What it still sends is not waited for.
+		w.Header().Set("Connection", "close")
+		return err
+	}
+	if err := decode(w, r, limit, req); err != nil {
+		return s.config.Service.Refuse(ctx, caller, op, keyset, err)
+	}
+	return nil
+}
+
 func (s *Server) pinRetry(ctx context.Context, caller policy.Caller, _ http.ResponseWriter, r *http.Request) (any, error) {
 	return s.config.Service.PINRetry(ctx, caller, r.PathValue("name"))
+}
+
+func (s *Server) accept(ctx context.Context, caller policy.Caller, w http.ResponseWriter, r *http.Request) (any, error) {
+	var req v1.AcceptRequest
+	if err := s.read(ctx, caller, policy.Admin, w, r, maxAdmin, &req); err != nil {
+		return nil, err
+	}
+	return s.config.Service.Accept(ctx, caller, r.PathValue("name"), &req)
 }
 
 func notFound(context.Context, policy.Caller, http.ResponseWriter, *http.Request) (any, error) {

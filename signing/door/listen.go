@@ -42,7 +42,7 @@ func listen(path string, mode fs.FileMode, gid int) (*net.UnixListener, error) {
 	case len(path) > maxPath:
 		return nil, fmt.Errorf("the path has %d bytes and a socket's can have %d; give a shorter one", len(path), maxPath)
 	}
-	unlock, err := lockDirectory(filepath.Dir(path))
+	unlock, err := lockFor(path)
 	if err != nil {
 		return nil, err
 	}
@@ -77,25 +77,20 @@ func listen(path string, mode fs.FileMode, gid int) (*net.UnixListener, error) {
 	return l.(*net.UnixListener), nil
 }
 
-// lockDirectory keeps two daemons that start at once from taking each other's new socket
-// for a stale one.
-func lockDirectory(dir string) (unlock func(), err error) {
-	f, err := os.Open(dir)
+// lockFor keeps two daemons that start at once from taking each other's new socket for
+// a stale one. The lock is on a file of the daemon's own, which nobody else may open: who
+// could, could keep it from starting.
+func lockFor(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("its directory %s does not exist; make it first, owned by the daemon's user", dir)
+		return nil, fmt.Errorf("its directory %s does not exist; make it first, owned by the daemon's user", filepath.Dir(path))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("opening its directory: %w", err)
+		return nil, fmt.Errorf("making its lock: %w", err)
 	}
-	for {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if err != nil {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("locking its directory %s: %w", dir, err)
+		return nil, fmt.Errorf("another process is making the same socket (%s.lock is locked: %w); start one keysetd, or give another path", path, err)
 	}
 	return func() { f.Close() }, nil // which unlocks
 }

@@ -69,6 +69,9 @@ func (k *Key) Hook(f func(context.Context)) {
 	k.hook = f
 }
 
+// Unsupported is false: these keys sign in every way that their spec can.
+func (k *Key) Unsupported(crypto.SignerOpts) bool { return false }
+
 // Sign signs.
 func (k *Key) Sign(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	k.Calls.Add(1)

@@ -36,6 +36,10 @@ type World struct {
 	Metrics  *signing.Metrics
 	Registry *prometheus.Registry
 
+	// FoundSerial is what the token "main" shows as refused.
+	FoundSerial string
+	// Accepted are the serial numbers that were accepted.
+	Accepted []string
 	// Retried are the tokens for which one more login was allowed.
 	Retried []string
 
@@ -73,10 +77,16 @@ func New(t testing.TB, rules ...policy.Rule) *World {
 	}
 	w.config = signing.Config{
 		Auditor: w.Audit, Metrics: w.Metrics, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Tokens: func() []v1.Token { return []v1.Token{{Name: "main", Up: true, Label: "keysetd", Serial: "0123"}} },
+		Tokens: func() []v1.Token {
+			return []v1.Token{{Name: "main", Up: true, Label: "keysetd", Serial: "0123", FoundSerial: w.FoundSerial}}
+		},
 	}
 	w.config.RetryPIN = func(_ context.Context, token string) error {
 		w.Retried = append(w.Retried, token)
+		return nil
+	}
+	w.config.AcceptSerial = func(_ context.Context, _, serial string) error {
+		w.Accepted = append(w.Accepted, serial)
 		return nil
 	}
 	w.Service = signing.New(w.config, w.State(t, rules...))
