@@ -11,7 +11,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"regexp"
 	"slices"
@@ -349,7 +351,7 @@ func noSecret(t *testing.T, s *site, d *daemon) {
 	for _, pid := range []int{d.cmd.Process.Pid, d.worker()} {
 		for _, name := range []string{"cmdline", "environ"} {
 			b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name))
-			if err != nil {
+			if err != nil && (os.Getuid() == 0 || !errors.Is(err, fs.ErrPermission)) { // who is not root may not look
 				t.Fatal(err)
 			}
 			places[fmt.Sprint(name, " of ", pid)] = string(b)

@@ -63,6 +63,7 @@ const (
 type site struct {
 	t   *testing.T
 	dir string
+	env []string // of the daemon, beside the test's own
 }
 
 // newSite makes a token the way an administrator would.
@@ -73,7 +74,7 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := &site{t, dir}
+	s := &site{t: t, dir: dir}
 	s.write("softhsm2.conf", "directories.tokendir="+s.path("tokens")+"\nobjectstore.backend=file\nlog.level=ERROR\n")
 	s.write("pin", pin+"\n")
 	if err := os.Mkdir(s.path("tokens"), 0o700); err != nil {
@@ -170,6 +171,7 @@ func (s *site) start(message string) *daemon {
 	d := &daemon{t: s.t, exited: make(chan struct{})}
 	d.cmd = exec.Command(keysetd, "serve", "-c", s.path("keysetd.yaml"))
 	d.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1 exitcode=66 "+gorace)
+	d.cmd.Env = append(d.cmd.Env, s.env...)
 	stderr, err := d.cmd.StderrPipe()
 	if err != nil {
 		s.t.Fatal(err)

@@ -4,9 +4,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -16,6 +18,8 @@ import (
 )
 
 func main() {
+	// Who reads standard error may go away; that must not end the daemon, nor its worker.
+	signal.Ignore(syscall.SIGPIPE)
 	// The worker is decided before anything else is set up: it holds the vendor's
 	// code and the PIN, and wants as little beside them as can be.
 	if len(os.Args) == 2 && os.Args[1] == "token" {
@@ -25,9 +29,19 @@ func main() {
 	err := root().ExecuteContext(ctx)
 	stop()
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "keysetd: %v\n", err)
-		os.Exit(1)
+		fmt.Fprintf(os.Stderr, "keysetd: %s\n", strings.Join(strings.Fields(err.Error()), " "))
+		os.Exit(exitCode(err))
 	}
+}
+
+// usageError is a command line that makes no sense, as opposed to one that failed.
+type usageError struct{ error }
+
+func exitCode(err error) int {
+	if _, usage := errors.AsType[usageError](err); usage {
+		return 2
+	}
+	return 1
 }
 
 func root() *cobra.Command {
@@ -43,8 +57,15 @@ under .dev/ and runs on them.`,
 		Version:       version.String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("unknown command %q; `keysetd help` lists them", args[0])}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.AddCommand(serveCommand(), initCommand(), devCommand(), checkCommand(), tokenCommand())
 	return cmd
 }

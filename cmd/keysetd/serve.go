@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 
@@ -15,6 +17,14 @@ const defaultConfig = "/etc/keysetd/keysetd.yaml"
 
 func configFlag(cmd *cobra.Command, path *string) {
 	cmd.Flags().StringVarP(path, "config", "c", defaultConfig, "configuration file")
+}
+
+func load(path string) (*config.Config, error) {
+	cfg, err := config.Load(path, config.Options{})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w; name it with -c FILE, or try `keysetd dev`, which makes one", err)
+	}
+	return cfg, err
 }
 
 func serveCommand() *cobra.Command {
@@ -31,7 +41,7 @@ Logs go to standard error.`,
 			if err != nil {
 				return err
 			}
-			cfg, err := config.Load(path, config.Options{})
+			cfg, err := load(path)
 			if err != nil {
 				return err
 			}
@@ -45,51 +55,59 @@ Logs go to standard error.`,
 
 func initCommand() *cobra.Command {
 	var path string
+	var beside bool
 	var logs logFlags
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make the store and the first keys of every keyset",
 		Long: `Makes the store with a new installation id, and on the token the first two
 generations of every dynamic keyset: generation 1 active, generation 2 pending.
-Nothing that exists is overwritten: with a store in place it refuses.`,
+Nothing that exists is overwritten: with a store in place it refuses. It also refuses where the
+token holds keys of another installation for a keyset of the same name, for then a
+store was most likely lost, and its backup is what is wanted.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := logs.logger("text")
 			if err != nil {
 				return err
 			}
-			cfg, err := config.Load(path, config.Options{})
+			cfg, err := load(path)
 			if err != nil {
 				return err
 			}
-			return daemon.Init(cmd.Context(), cfg, log, cmd.OutOrStdout())
+			return daemon.Init(cmd.Context(), cfg, beside, log, cmd.OutOrStdout())
 		},
 	}
 	configFlag(cmd, &path)
+	cmd.Flags().BoolVar(&beside, "beside-others", false, "go on although the token holds keys of another installation for a keyset of this name")
 	logs.add(cmd)
 	return cmd
 }
 
 func checkCommand() *cobra.Command {
 	var path string
-	var json bool
+	var opts daemon.CheckOptions
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check the configuration, the module and the token, and print what is there",
 		Long: `Reads the configuration, loads each token's module and prints the token's identity,
-its mechanisms as keysetd needs them, and the keys of ours that it holds. It logs in
-(once: a wrong PIN is not tried again) and changes nothing on the token.`,
+its mechanisms as keysetd needs them - which of them it lists, and which proved themselves
+on a key of ours - and the keys of ours that it holds, with their attributes. It logs in
+(once: a wrong PIN is not tried again) and changes nothing on the token. With
+--retry-pin it logs in although a PIN was refused before, which is for a person who has
+corrected the PIN file while no daemon runs.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(path, config.Options{})
+			cfg, err := load(path)
 			if err != nil {
 				return err
 			}
-			return daemon.Check(cmd.Context(), cfg, cmd.OutOrStdout(), json)
+			return daemon.Check(cmd.Context(), cfg, cmd.OutOrStdout(), opts)
 		},
 	}
 	configFlag(cmd, &path)
-	cmd.Flags().BoolVar(&json, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&opts.JSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&opts.RetryPIN, "retry-pin", false, "allow one more login although a PIN was refused")
 	return cmd
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"strconv"
@@ -40,8 +39,14 @@ type Options struct {
 // Run is the daemon. It returns nil when ctx has ended and everything is put away.
 func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 	log := opts.Logger
+	// First, and for good: until somebody listens, SIGHUP ends a process.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
 	if err := harden.Process(); err != nil {
 		return fmt.Errorf("hardening the process: %w", err)
+	}
+	if err := ownPlace(cfg); err != nil {
+		return err
 	}
 	db, err := store.Open(cfg.Store.Path)
 	if err != nil {
@@ -57,6 +62,13 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 	if err != nil {
 		return err
 	}
+
+	// Before anybody logs in: what cannot be served need not be tried.
+	ls, err := listen(cfg)
+	if err != nil {
+		return err
+	}
+	defer ls.close()
 
 	m := newMetrics()
 	var manager *rotation.Manager
@@ -78,7 +90,7 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 	}
 	service := signing.New(signing.Config{
 		Auditor: trail, Metrics: m.signing, Logger: log,
-		Tokens: ts.status, RetryPIN: ts.retryPIN,
+		Tokens: ts.status, RetryPIN: ts.retryPIN, AcceptSerial: ts.acceptSerial, Public: ls.addresses().Public,
 	}, state)
 	pages := jwks.NewPages(func() bool { return manager != nil && canSign(manager.Snapshot()) && ts.up() })
 	p := &publisher{cfg: cfg, tokens: ts, policy: rights, pages: pages, service: service, metrics: m.signing}
@@ -92,18 +104,22 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 	if err != nil {
 		return err
 	}
-	ls, err := listen(cfg)
-	if err != nil {
-		return err
-	}
 
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var background sync.WaitGroup
 	defer background.Wait()
 	defer stop()
 	background.Go(func() { manager.Run(running) })
-	background.Go(func() { forward(running, woken, manager.Wake) })
-	background.Go(func() { reopenOnHangup(running, trail, log) })
+	background.Go(func() {
+		forward(running, woken, func() {
+			if err := p.again(); err != nil {
+				log.Error("showing what the tokens can do", "error", err)
+			}
+			manager.Wake()
+		})
+	})
+	background.Go(func() { reopenOnHangup(running, hangups, trail, log) })
+	background.Go(func() { notifier{log, ts.summary}.run(running) })
 	background.Go(func() { announce(running, manager, ts, log, ls.addresses(), opts.Ready) })
 
 	servers := map[net.Listener]server{
@@ -113,16 +129,13 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 		servers[ls.public] = jwks.NewServer(pages, log)
 	}
 	if ls.metrics != nil {
-		servers[ls.metrics] = &http.Server{Handler: metricsHandler(prometheus.Gatherers{registry, ts.workers()}, log), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+		servers[ls.metrics] = newMetricsServer(prometheus.Gatherers{registry, ts.workers()}, log)
 	}
 	return serveUntil(ctx, log, servers)
 }
 
 // reopenOnHangup lets logrotate move the audit log away (SIGHUP).
-func reopenOnHangup(ctx context.Context, trail *audit.Log, log *slog.Logger) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
+func reopenOnHangup(ctx context.Context, hangups <-chan os.Signal, trail *audit.Log, log *slog.Logger) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -167,13 +180,28 @@ func newManager(cfg *config.Config, s *store.Bolt, ts tokens, publish func(*rota
 		keysets[name] = k.Policy()
 	}
 	rotating := map[string]rotation.Token{}
+	var longest time.Duration
 	for name, t := range ts {
 		rotating[name] = rotation.OnHSM(t)
+		longest = max(longest, cfg.Tokens[name].Limits.Generate)
 	}
 	return rotation.NewManager(rotation.ManagerConfig{
 		Store: s, Installation: s.Installation(), Keysets: keysets, Tokens: rotating,
 		Certify: certify(cfg), KeyID: jwks.KeyID, Publish: publish, Logger: log, Metrics: m,
+		GenerateLimit: generateSlack(longest, keysets),
 	})
+}
+
+// generateSlack is how long a generation may take whose keys may each take longest.
+func generateSlack(longest time.Duration, keysets map[string]rotation.Policy) time.Duration {
+	if longest == 0 {
+		return 0 // the default of each side
+	}
+	keys := 1
+	for _, p := range keysets {
+		keys = max(keys, len(p.Specs))
+	}
+	return time.Duration(keys)*longest + time.Minute
 }
 
 // forward calls do for each word that comes, until ctx ends. The tokens speak before the
@@ -189,10 +217,10 @@ func forward(ctx context.Context, words <-chan struct{}, do func()) {
 	}
 }
 
-// canSign reports whether every configured keyset has an active generation.
+// canSign reports whether every configured keyset has a key that signs.
 func canSign(s *rotation.Snapshot) bool {
 	for _, k := range s.Keysets {
-		if _, active := k.Document.Active(); k.Configured && !active {
+		if k.Configured && len(k.Signing) == 0 {
 			return false
 		}
 	}

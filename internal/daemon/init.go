@@ -19,11 +19,17 @@ import (
 // Init makes the store and the first generations of every keyset: 1 active, 2 pending.
 // Nothing that exists is overwritten. The tokens are proven before the store is made, so
 // that a mistake in the configuration leaves nothing behind.
-func Init(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Writer) (err error) {
+//
+// Where a token holds keys of another installation for a keyset of ours, a store was most
+// likely lost: it goes on only if beside says so.
+func Init(ctx context.Context, cfg *config.Config, beside bool, log *slog.Logger, out io.Writer) (err error) {
 	if err := harden.Process(); err != nil {
 		return fmt.Errorf("hardening the process: %w", err)
 	}
 	if _, err := newPolicy(cfg); err != nil {
+		return err
+	}
+	if err := ownPlace(cfg); err != nil {
 		return err
 	}
 	if err := storeAbsent(cfg.Store.Path); err != nil {
@@ -42,6 +48,11 @@ func Init(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Writ
 	defer closing(&err, "the tokens", func() error { return ts.close(context.WithoutCancel(ctx)) })
 	if err := ts.prove(ctx); err != nil {
 		return err
+	}
+	if !beside {
+		if err := ts.noOthers(ctx, cfg); err != nil {
+			return err
+		}
 	}
 	db, err := store.Create(cfg.Store.Path)
 	if err != nil {
@@ -86,6 +97,24 @@ func storeAbsent(path string) error {
 		return fmt.Errorf("looking for the store: %w", err)
 	}
 	return fmt.Errorf("the store %s exists, and nothing is made over it; run `keysetd serve`, which also makes the keys of keysets that are new in the configuration", path)
+}
+
+// noOthers refuses tokens on which another installation has keys for a keyset of ours.
+func (ts tokens) noOthers(ctx context.Context, cfg *config.Config) error {
+	for _, name := range sortedKeys(ts) {
+		objects, err := ts[name].Objects(ctx, "")
+		if err != nil {
+			return err
+		}
+		for _, o := range objects {
+			label, err := rotation.ParseLabel(o.Label)
+			if _, ours := cfg.Keysets[label.Keyset]; err == nil && ours {
+				return fmt.Errorf("token %s holds keys of installation %s for keyset %s, such as %q: if its store was lost, put the backup at %s; `keysetd init --beside-others` makes a new installation, which does not publish those keys",
+					name, label.Installation, label.Keyset, o.Label, cfg.Store.Path)
+			}
+		}
+	}
+	return nil
 }
 
 // initialised: every keyset has one generation that signs and one behind it.

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/net/netutil"
+
 	"keysetd.example/internal/config"
 	"keysetd.example/signing/door"
 )
@@ -43,10 +45,10 @@ func listen(cfg *config.Config) (l listeners, err error) {
 	if l.socket, err = door.Listen(cfg.Listen.Socket, cfg.Listen.SocketMode, gid); err != nil {
 		return l, err
 	}
-	if l.public, err = listenTCP("listen.public", cfg.Listen.Public); err != nil {
+	if l.public, err = listenTCP("listen.public", cfg.Listen.Public, maxPublic); err != nil {
 		return l, err
 	}
-	l.metrics, err = listenTCP("listen.metrics", cfg.Listen.Metrics)
+	l.metrics, err = listenTCP("listen.metrics", cfg.Listen.Metrics, maxMetrics)
 	return l, err
 }
 
@@ -58,7 +60,14 @@ func groupID(name string) (int, error) {
 	return strconv.Atoi(g.Gid)
 }
 
-func listenTCP(field, addr string) (net.Listener, error) {
+// Connections that are open at a time. One more waits in the kernel until another
+// ends: strangers on the network must not use up the descriptors that signing needs.
+const (
+	maxPublic  = 512
+	maxMetrics = 32
+)
+
+func listenTCP(field, addr string, connections int) (net.Listener, error) {
 	if addr == "" { // off
 		return nil, nil
 	}
@@ -66,7 +75,7 @@ func listenTCP(field, addr string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w; stop what listens there, or set %s to another address", field, err, field)
 	}
-	return l, nil
+	return netutil.LimitListener(l, connections), nil
 }
 
 func (l listeners) addresses() Addresses {

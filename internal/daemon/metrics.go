@@ -70,6 +70,9 @@ func (ts tokens) workers() prometheus.Gatherer {
 				continue // keysetd_token_up and the log tell of a worker that does not answer
 			}
 			for _, f := range families {
+				if strings.HasPrefix(f.GetName(), "process_network_") {
+					continue // of the network namespace, which is the daemon's too
+				}
 				label(f, token)
 				if same := byName[f.GetName()]; same != nil {
 					same.Metric = append(same.Metric, f.Metric...)
@@ -96,13 +99,20 @@ func label(f *dto.MetricFamily, token string) {
 	}
 }
 
-// metricsHandler serves the page for Prometheus.
-func metricsHandler(r prometheus.Gatherer, log *slog.Logger) http.Handler {
+// newMetricsServer serves the page for Prometheus.
+func newMetricsServer(r prometheus.Gatherer, log *slog.Logger) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{
 		ErrorLog:            slog.NewLogLogger(log.Handler(), slog.LevelError),
 		MaxRequestsInFlight: 4,
 		EnableOpenMetrics:   true,
 	}))
-	return mux
+	return &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      time.Minute, // scrapers give up before
+		IdleTimeout:       5 * time.Minute,
+		MaxHeaderBytes:    8 << 10,
+	}
 }

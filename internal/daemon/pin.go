@@ -37,5 +37,5 @@ func credentialPIN(name string) (func(context.Context) ([]byte, error), func() (
 	}
 	path := filepath.Join(dir, name)
 	// Not the file's identity: systemd lays credentials anew at each start of the service.
-	return hsm.FilePIN(path), nil
+	return hsm.CredentialPIN(path), nil
 }

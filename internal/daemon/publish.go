@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"crypto"
 	"crypto/x509"
 	"fmt"
 	"maps"
@@ -28,7 +27,8 @@ type publisher struct {
 	service *signing.Service
 	metrics *signing.Metrics
 
-	mu sync.Mutex
+	mu   sync.Mutex
+	last *rotation.Snapshot
 	// made holds what was made of each keyset, so that a change of one among thousands
 	// costs the work of one.
 	made map[*rotation.Keyset]shown
@@ -44,6 +44,21 @@ type shown struct {
 func (p *publisher) publish(s *rotation.Snapshot) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.show(s)
+}
+
+// again shows the last snapshot as the tokens are now: which algorithms they do not have
+// turns out when they are asked for.
+func (p *publisher) again() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last == nil {
+		return nil
+	}
+	return p.show(p.last)
+}
+
+func (p *publisher) show(s *rotation.Snapshot) error {
 	made := make(map[*rotation.Keyset]shown, len(s.Keysets))
 	var pages []jwks.Keyset
 	var keysets []signing.Keyset
@@ -72,7 +87,7 @@ func (p *publisher) publish(s *rotation.Snapshot) error {
 	}
 	p.pages.Swap(set)
 	p.service.Swap(state)
-	p.made = made
+	p.made, p.last = made, s
 	return nil
 }
 
@@ -85,11 +100,14 @@ func (p *publisher) make(k *rotation.Keyset) (shown, error) {
 		PublishAlgorithms: ks.Publish.Algorithms,
 	}
 	if !k.Configured {
-		out.Purpose = signing.PurposeRaw // any will do: it has no key that signs
+		out.Purpose = signing.PurposeNone
 	}
 	var published []jwks.Key
 	for _, g := range inOrder(k.Document.Generations) {
-		shownGen := v1.Generation{Number: g.Number, State: string(g.State), Since: k.Document.Since(g), Until: k.Document.Until(g, k.Policy)}
+		shownGen := v1.Generation{Number: g.Number, State: string(g.State), Since: k.Document.Since(g)}
+		if k.Configured { // otherwise nothing is done to it
+			shownGen.Until = k.Document.Until(g, k.Policy)
+		}
 		for _, key := range g.Keys {
 			pub, err := x509.ParsePKIXPublicKey(key.Public)
 			if err != nil {
@@ -97,16 +115,15 @@ func (p *publisher) make(k *rotation.Keyset) (shown, error) {
 			}
 			published = append(published, jwks.Key{KID: key.KID, Public: pub, Use: jwks.Signature, Chain: key.Chain})
 			shownGen.Keys = append(shownGen.Keys, keyStatus(key))
-			if g.State != rotation.Active || !k.Configured {
-				continue
-			}
-			signer, err := p.signer(key, pub)
-			if err != nil {
-				return shown{}, fmt.Errorf("generation %d, key %s: %w", g.Number, key.KID, err)
-			}
-			out.Active = append(out.Active, signer)
 		}
 		status.Generations = append(status.Generations, shownGen)
+	}
+	for _, key := range k.Signing {
+		signer, err := p.signer(key)
+		if err != nil {
+			return shown{}, fmt.Errorf("key %s: %w", key.KID, err)
+		}
+		out.Active = append(out.Active, signer)
 	}
 	out.Status = status
 	if len(published) == 0 {
@@ -117,12 +134,12 @@ func (p *publisher) make(k *rotation.Keyset) (shown, error) {
 }
 
 // signer is a key that signs, with its handle on the token.
-func (p *publisher) signer(key rotation.Key, pub crypto.PublicKey) (signing.ActiveKey, error) {
-	t := p.tokens[key.Token]
-	if t == nil {
-		return signing.ActiveKey{}, fmt.Errorf("it is on token %q, which is not configured; put that token back into the configuration", key.Token)
+func (p *publisher) signer(key rotation.Key) (signing.ActiveKey, error) {
+	pub, err := x509.ParsePKIXPublicKey(key.Public)
+	if err != nil {
+		return signing.ActiveKey{}, err
 	}
-	handle, err := t.Key(hsm.Ref{ID: key.ID}, pub)
+	handle, err := p.tokens[key.Token].Key(hsm.Ref{ID: key.ID, Label: key.Label}, pub)
 	return signing.ActiveKey{KID: key.KID, Spec: key.Spec, Key: handle}, err
 }
 
@@ -135,7 +152,7 @@ func inOrder(generations []rotation.Generation) []rotation.Generation {
 }
 
 func keyStatus(key rotation.Key) v1.Key {
-	status := v1.Key{KID: key.KID, Spec: string(key.Spec), Token: key.Token, ID: fmt.Sprintf("%x", key.ID), Algorithms: []string{}}
+	status := v1.Key{KID: key.KID, Spec: string(key.Spec), Token: key.Token, ID: fmt.Sprintf("%x", key.ID), Algorithms: []string{}, Lost: key.Lost}
 	for _, alg := range jwa.ForSpec(key.Spec) {
 		status.Algorithms = append(status.Algorithms, string(alg))
 	}

@@ -48,6 +48,8 @@ func tokenConfig(cfg *config.Config, name string, tc config.Token, known serials
 		Environment: tc.Environment,
 		Sessions:    tc.Sessions,
 		Verify:      hsm.VerifyMode(tc.VerifySignatures),
+		Accept:      tc.AcceptKeys,
+		Limits:      hsm.Limits(tc.Limits),
 		PIN:         pin,
 		PINSource:   source,
 		Marker:      marker(cfg, name),
@@ -126,10 +128,19 @@ func (ts tokens) status() []v1.Token {
 		s := ts[name].Status()
 		list = append(list, v1.Token{
 			Name: name, Up: s.Up, Since: s.Since, Problem: s.Problem,
-			Label: s.Info.Label, Serial: s.Info.Serial, Model: s.Info.Model,
+			Label: s.Info.Label, Serial: s.Info.Serial, Model: s.Info.Model, FoundSerial: s.FoundSerial,
 		})
 	}
 	return list
+}
+
+// acceptSerial makes a token that was refused for its serial number the one that is meant.
+func (ts tokens) acceptSerial(ctx context.Context, name, serial string) error {
+	t, ok := ts[name]
+	if !ok {
+		return fmt.Errorf("token %s is not configured; the tokens are %v", name, sortedKeys(ts))
+	}
+	return t.AcceptSerial(ctx, serial)
 }
 
 // retryPIN lets a token try its PIN once more.

@@ -25,6 +25,9 @@ import (
 // Issuer of the tokens that the generated configuration allows.
 const Issuer = "https://issuer.dev.example"
 
+// maxSocketPath is the longest path of a Unix socket, in bytes (unix(7)).
+const maxSocketPath = 107
+
 // tokenLabel is the CKA_LABEL of the token.
 const tokenLabel = "keysetd-dev"
 
@@ -54,6 +57,14 @@ func Prepare(ctx context.Context, opts Options, log *slog.Logger) (*Environment,
 		return nil, err
 	}
 	p := paths{dir}
+	if n := len(p.socket()); n > maxSocketPath {
+		return nil, fmt.Errorf("the socket would be %s, %d bytes, and a socket's path has at most %d; choose a shorter directory with --dir", p.socket(), n, maxSocketPath)
+	}
+	for flag, addr := range map[string]string{"--public": opts.Public, "--metrics": opts.Metrics} {
+		if _, _, err := net.SplitHostPort(addr); addr != "" && err != nil {
+			return nil, fmt.Errorf("%s must be HOST:PORT, as in 127.0.0.1:8080", flag)
+		}
+	}
 	if err := os.MkdirAll(p.tokens(), 0o700); err != nil {
 		return nil, fmt.Errorf("making the directory for the token: %w", err)
 	}
@@ -66,6 +77,9 @@ func Prepare(ctx context.Context, opts Options, log *slog.Logger) (*Environment,
 	conf := fmt.Sprintf("directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n", p.tokens())
 	if err := writeNew(p.softhsmConf(), []byte(conf)); err != nil {
 		return nil, err
+	}
+	if p.exists(p.config()) && !p.exists(p.pin()) {
+		return nil, fmt.Errorf("%s is gone, and the token below %s cannot be used without it; put it back, or remove %s to start anew", p.pin(), p.tokens(), dir)
 	}
 	for _, path := range []string{p.pin(), p.soPIN()} {
 		if err := writeNew(path, []byte(rand.Text()+"\n")); err != nil {
@@ -82,8 +96,11 @@ func Prepare(ctx context.Context, opts Options, log *slog.Logger) (*Environment,
 	if err != nil {
 		return nil, err
 	}
+	if used := cfg.Tokens[config.DefaultToken].Environment["SOFTHSM2_CONF"]; used != p.softhsmConf() {
+		return nil, fmt.Errorf("%s uses the token of %s: the directory was moved or copied; correct SOFTHSM2_CONF there and the directory in %s, or remove %s to start anew", p.config(), used, p.softhsmConf(), dir)
+	}
 	if _, err := os.Stat(cfg.Store.Path); errors.Is(err, fs.ErrNotExist) {
-		if err := daemon.Init(ctx, cfg, log, io.Discard); err != nil {
+		if err := daemon.Init(ctx, cfg, false, log, io.Discard); err != nil {
 			return nil, err
 		}
 	}
@@ -98,6 +115,12 @@ func (p paths) softhsmConf() string { return filepath.Join(p.dir, "softhsm2.conf
 func (p paths) pin() string         { return filepath.Join(p.dir, "pin") }
 func (p paths) soPIN() string       { return filepath.Join(p.dir, "so-pin") }
 func (p paths) config() string      { return filepath.Join(p.dir, "keysetd.yaml") }
+func (p paths) socket() string      { return filepath.Join(p.dir, "keysetd.sock") }
+
+func (p paths) exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
 
 // initToken makes the token unless SoftHSM has one here.
 func (p paths) initToken(ctx context.Context, module string, log *slog.Logger) error {

@@ -1,0 +1,30 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"keysetd.example/internal/config"
+)
+
+// ownPlace refuses to work in a store's directory that is missing, or as root in one
+// that is another user's: what root leaves there the daemon could not read, and what that user
+// lays there root would follow.
+func ownPlace(cfg *config.Config) error {
+	dir := filepath.Dir(cfg.Store.Path)
+	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("store.path: the directory %s does not exist; make it, owned by the user that runs keysetd", dir)
+	}
+	if err != nil {
+		return fmt.Errorf("store.path: %w", err)
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 && st.Uid != 0 {
+		return fmt.Errorf("store.path: the directory %s belongs to uid %d and this is root; run it as that user: sudo -u '#%d' keysetd …", dir, st.Uid, st.Uid)
+	}
+	return nil
+}
