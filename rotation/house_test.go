@@ -29,7 +29,7 @@ type house struct {
 	fate    *fate
 	policy  rotation.Policy
 	config  rotation.ManagerConfig
-	log     strings.Builder
+	log     logBuffer
 	mu      sync.Mutex
 	broken  error // what Publish or Certify returns, if set
 	checks  map[string]*rotation.Verifiers
@@ -177,4 +177,22 @@ func (h *house) tally() {
 	if !slices.Equal(got, want) {
 		h.t.Errorf("the token holds %x, the store says %x", got, want)
 	}
+}
+
+// logBuffer is a log that is read while it is written.
+type logBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
