@@ -31,7 +31,8 @@ bench: deps-run build ## a C loop over the token beside the daemon: throughput a
 	gcc -O2 -Wall -Wextra -Werror -Wno-cast-function-type -pthread -Ihsm/worker -o $(BIN)/cloop scripts/bench/cloop/cloop.c hsm/worker/native.c -ldl
 	$(GO) run ./scripts/bench -keysetd $(BIN)/keysetd -cloop $(BIN)/cloop $(BENCHFLAGS)
 
-soak: deps-test ## what takes longer than a test may: each fuzz target for FUZZTIME
+soak: deps-test ## what takes longer than a test may: a thousand failures, long outages, each fuzz target for FUZZTIME
+	KEYSETD_SOAK=1 $(GO) test -count=1 -timeout 60m ./hsm/hsmtest ./cmd/keysetd
 	scripts/fuzz.sh $(FUZZTIME)
 
 clean: ## remove bin/ (the token and keys under .dev/ stay)
