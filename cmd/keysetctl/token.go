@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	v1 "keysetd.example/api/v1"
 	"keysetd.example/client"
 )
 
@@ -32,29 +31,18 @@ this accepts it. TOKEN is its name in the configuration, "default" if left out. 
 it is accepted only if that is the number it has.`,
 		Args: arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name := "default"
-			if len(args) == 1 {
-				name = args[0]
-			}
-			c, ctx, cancel, err := o.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer cancel()
-			defer c.Close()
-			if serial == "" {
-				if serial, err = foundSerial(ctx, c, name); err != nil {
-					return err
+			return o.onToken(cmd, args, func(ctx context.Context, c *client.Client, name string) (err error) {
+				accepted := serial
+				if accepted == "" {
+					if accepted, err = foundSerial(ctx, c, name); err != nil {
+						return err
+					}
 				}
-			}
-			if _, err := c.Accept(ctx, name, serial); err != nil {
-				return fmt.Errorf("accepting serial number %s for token %s: %w", serial, name, err)
-			}
-			token, err := outcome(ctx, c, name)
-			if err != nil {
-				return err
-			}
-			return printToken(cmd, o, token)
+				if _, err := c.Accept(ctx, name, accepted); err != nil {
+					return fmt.Errorf("accepting serial number %s for token %s: %w", accepted, name, err)
+				}
+				return nil
+			})
 		},
 	}
 	cmd.Flags().StringVar(&serial, "serial", "", "the serial number that is meant (default: the one that was found)")
@@ -72,16 +60,4 @@ func foundSerial(ctx context.Context, c *client.Client, name string) (string, er
 		}
 	}
 	return "", fmt.Errorf("token %s was not refused for its serial number; there is nothing to accept", name)
-}
-
-// printToken prints what became of an act on a token. One that is still down is an error.
-func printToken(cmd *cobra.Command, o *options, t v1.Token) error {
-	if o.json {
-		return printJSON(cmd.OutOrStdout(), t)
-	}
-	if !t.Up {
-		return fmt.Errorf("token %s is still down: %s", t.Name, t.Problem)
-	}
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "token %s is up, serial number %s\n", t.Name, t.Serial)
-	return err
 }
