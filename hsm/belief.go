@@ -91,6 +91,13 @@ func (b *beliefs) refuse(id identity, why string) bool {
 	return true
 }
 
+// refusal is why a key was refused, "" if it was not.
+func (b *beliefs) refusal(id identity) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.told[id]
+}
+
 // forget has every key that ref names examined again when it is used next.
 func (b *beliefs) forget(ref Ref) {
 	b.mu.Lock()
@@ -134,6 +141,11 @@ func (k *Key) believe(ctx context.Context, e *epoch) (*belief, error) {
 }
 
 func (k *Key) examine(ctx context.Context, e *epoch) (o Object, accepted, err error) {
+	// A key that was well before something was made or destroyed is well: a fresh list may have to
+	// wait for a key that is being made.
+	if o, accepted, err := examine(e.inventory.latest(), k.ref, k.pub, k.token.cfg.Accept); err == nil {
+		return o, accepted, nil
+	}
 	for {
 		objects, err := e.objects(ctx)
 		if err != nil {
@@ -162,8 +174,8 @@ func (k *Key) learn(e *epoch, b *belief, m method, err error) {
 	case failure.Reason == wire.KeyMissing || failure.Reason == wire.KeyNotOne:
 		e.inventory.expire()
 		e.beliefs.forget(k.ref)
+	case b.proven[m].Load(): // what worked a moment ago is not unsupported
 	case judge(wire.OpSign, err) == unsupported && b.unsupported[m].CompareAndSwap(nil, failure):
-		b.proven[m].Store(false)
 		k.token.cfg.Logger.Warn("the token does not support this way of signing with this key; it is not asked again in this epoch",
 			"key", refName(k.ref), "problem", describe(err))
 		k.token.cfg.OnChange()

@@ -192,8 +192,8 @@ func anotherKey(t *testing.T) []byte {
 	return der
 }
 
-// A key that is not in an inventory which a change made void is looked for in a new one; that is
-// made once, however many wait for it, and to the end, also if all of them give up.
+// An inventory which a change made void is made anew once, however many wait for it, and to the
+// end, also if all of them give up. A key that was in the one before signs meanwhile.
 func TestInventoryIsMadeOnceForAll(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, m *memory.Token, token *hsm.Token, key *hsm.Key, _ *wire.Object) {
 		nextEpoch(t, m, token)
@@ -206,16 +206,19 @@ func TestInventoryIsMadeOnceForAll(t *testing.T) {
 		var callers sync.WaitGroup
 		for range 4 {
 			callers.Go(func() {
-				if err := sign(t, within(t, time.Second), key); !errors.Is(err, hsm.ErrUnavailable) {
+				if _, err := token.Objects(within(t, time.Second), ""); !errors.Is(err, hsm.ErrUnavailable) {
 					t.Errorf("a caller that gave up: %v", err)
 				}
 			})
 		}
 		callers.Wait()
+		if err := sign(t, within(t, time.Second), key); err != nil {
+			t.Errorf("a key that was there before: %v", err)
+		}
 		close(free)
 		synctest.Wait()
-		if err := sign(t, t.Context(), key); err != nil || m.Started() != 2 {
-			t.Errorf("%v, %d workers", err, m.Started())
+		if objects, err := token.Objects(t.Context(), ""); err != nil || len(objects) != 1 || m.Started() != 2 {
+			t.Errorf("%d keys, %v, %d workers", len(objects), err, m.Started())
 		}
 	})
 }

@@ -43,7 +43,15 @@ func (i *inventory) changed() {
 
 func (i *inventory) forget() {
 	i.version++
-	i.known, i.objects = false, nil
+	i.known = false // what it was stays, for latest
+}
+
+// latest is the inventory as it was when the keys were listed last. That a key is in it says something,
+// that one is not says nothing.
+func (i *inventory) latest() []Object {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.objects
 }
 
 // inventoryAge is how old an inventory is at least that is made anew because somebody missed a

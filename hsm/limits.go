@@ -31,6 +31,9 @@ type Limits struct {
 	Finalise time.Duration
 }
 
+// DefaultGenerate is the default of Limits.Generate.
+const DefaultGenerate = 10 * time.Minute
+
 // complete returns l with its defaults, or what is wrong with it.
 func (l Limits) complete() (Limits, error) {
 	for _, f := range []struct {
@@ -41,7 +44,7 @@ func (l Limits) complete() (Limits, error) {
 		{"open", &l.Open, time.Minute},
 		{"login", &l.Login, time.Minute},
 		{"list", &l.List, time.Minute},
-		{"generate", &l.Generate, 10 * time.Minute},
+		{"generate", &l.Generate, DefaultGenerate},
 		{"sign", &l.Sign, 10 * time.Second},
 		{"destroy", &l.Destroy, time.Minute},
 		{"finalise", &l.Finalise, time.Second},

@@ -61,7 +61,7 @@ func (e *epoch) login(ctx context.Context) error {
 	if timing.Call > 0 {
 		t.metrics.other[wire.OpLogin].Observe(timing.Call.Seconds())
 	}
-	if err := e.conclude(f.source, err); err != nil {
+	if err := e.conclude(f, err); err != nil {
 		return err
 	}
 	if t.cfg.Serial() == "" {
@@ -73,16 +73,17 @@ func (e *epoch) login(ctx context.Context) error {
 }
 
 // conclude puts what came of a login on disk and returns the login's error.
-func (e *epoch) conclude(source string, err error) error {
+func (e *epoch) conclude(f pinFacts, err error) error {
 	m, name := e.token.cfg.Marker, e.token.cfg.Name
 	switch outcomeOf(err) {
 	case pinAccepted:
-		return m.accepted(e.info.Serial, source)
+		return m.accepted(e.info.Serial, f.source)
 	case pinWrong:
 		return &pinBlock{why: "the token refused the PIN", refused: true,
 			cause: errors.Join(err, m.set(name, e.info.Serial, pinRefused))}
 	case pinUntried:
-		return errors.Join(fmt.Errorf("log in: %w", err), m.remove())
+		// As if nothing had been tried: what was not known before is still not.
+		return errors.Join(fmt.Errorf("log in: %w", err), m.restore(name, e.info.Serial, f))
 	}
 	return fmt.Errorf("log in: whether the PIN was tried is not known: %w", err)
 }

@@ -291,6 +291,25 @@ func TestHiddenRefusals(t *testing.T) {
 	})
 }
 
+// An attempt that the token never looked at does not wipe out one of which nobody knows.
+func TestUntriedForgetsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := memory.New("t", "1234")
+		cfg := marked(t, m)
+		expect(t, cfg, nil)
+		attempts := 0
+		cfg.PIN = func(context.Context) ([]byte, error) { attempts++; return []byte("1234"), nil }
+		for range 100 {
+			m.Inject(memory.Fault{Op: wire.OpLogin, Code: 0x30}) // DEVICE_ERROR: it may hide a refusal
+			m.Inject(memory.Fault{Op: wire.OpLogin, Code: 0xE0}) // TOKEN_NOT_PRESENT: it was not looked at
+		}
+		expect(t, cfg, hsm.ErrPINBlocked)
+		if attempts > 4 { // two of which nobody knows, and those that were not looked at between
+			t.Errorf("%d attempts", attempts)
+		}
+	})
+}
+
 // Without its marker on disk nothing is tried, and the PIN is not kept for later.
 func TestMarkerThatCannotBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

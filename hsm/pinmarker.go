@@ -73,7 +73,8 @@ func (m *PINMarker) ProvenSerial() (string, error) {
 }
 
 // Allow permits one more login to token, whatever is held against one: for a person who
-// has corrected the PIN while no daemon runs. Token.RetryPIN is for when one does.
+// has corrected the PIN while no daemon runs. Token.RetryPIN is for when one does. The permit
+// lasts until it is used.
 func (m *PINMarker) Allow(ctx context.Context, token string) error {
 	unlock, err := m.lock(ctx)
 	if err != nil {
@@ -81,6 +82,17 @@ func (m *PINMarker) Allow(ctx context.Context, token string) error {
 	}
 	defer unlock()
 	return m.set(token, "", pinAllowed)
+}
+
+// restore puts back what stood before an attempt that the token never looked at.
+func (m *PINMarker) restore(token, serial string, f pinFacts) error {
+	if f.state == pinNone {
+		return m.remove()
+	}
+	if err := m.write("", pinRecord{Token: token, Serial: serial, Since: f.since, State: f.state}); err != nil {
+		return fmt.Errorf("write the PIN marker: %w", err)
+	}
+	return nil
 }
 
 func (m *PINMarker) set(token, serial string, s pinState) error {

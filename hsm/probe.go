@@ -4,13 +4,12 @@ import (
 	"context"
 	"crypto"
 	"fmt"
-	"time"
 
 	"keysetd.example/hsm/wire"
 )
 
 // Unsupported tells whether the present epoch knows that the token does not sign this way with
-// this key, so that it need not be offered; or that it lately lost the token whenever it was tried. What was not
+// this key, so that it need not be offered. What was not
 // tried yet is not known to be unsupported, nor is anything while the token is down. Config.OnChange is
 // called when it becomes known.
 func (k *Key) Unsupported(opts crypto.SignerOpts) bool {
@@ -26,8 +25,16 @@ func (k *Key) Unsupported(opts crypto.SignerOpts) bool {
 	if b == nil {
 		b = e.beliefs.get(k.identity)
 	}
-	m := methodOf(mechanism, opts.HashFunc())
-	return b != nil && b.unsupported[m].Load() != nil || k.token.suspects.check(way{k.identity, m}, time.Now()) != nil
+	return b != nil && b.unsupported[methodOf(mechanism, opts.HashFunc())].Load() != nil
+}
+
+// Problem is why the key is refused in this epoch, in one line; "" where it is not, as far as is known.
+func (k *Key) Problem() string {
+	e := k.token.state.Load().epoch
+	if e == nil {
+		return ""
+	}
+	return e.beliefs.refusal(k.identity)
 }
 
 // Probe has the key sign something this way and verifies it, unless a signature of this

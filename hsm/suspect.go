@@ -25,7 +25,8 @@ type way struct {
 
 type suspicion struct {
 	worked bool
-	ends   int // epochs ended
+	ends   int    // epochs ended
+	epoch  uint64 // the latest of them
 	until  time.Time
 }
 
@@ -61,11 +62,13 @@ func (s *suspects) worked(w way) {
 	*s.get(w) = suspicion{worked: true}
 }
 
-func (s *suspects) ended(w way, now time.Time) {
+// ended counts an epoch that ended while w was tried, however often it was tried in it.
+func (s *suspects) ended(w way, epoch uint64, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if x := s.get(w); !x.worked {
+	if x := s.get(w); !x.worked && (x.ends == 0 || x.epoch != epoch) {
 		x.ends++
+		x.epoch = epoch
 		x.until = now.Add(suspend(x.ends))
 	}
 }
@@ -97,6 +100,6 @@ func (s *suspects) forget(ref Ref) {
 func (e *epoch) blame(w way, err error) {
 	victim := e.ctx.Err() != nil && err == context.Cause(e.ctx) && causeOf(err) != causeWorkerDied
 	if !victim && judge(wire.OpSign, err) == endsEpoch {
-		e.token.suspects.ended(w, time.Now())
+		e.token.suspects.ended(w, e.beliefs.epoch, time.Now())
 	}
 }

@@ -12,12 +12,14 @@ func TestSuspectsAreForgotten(t *testing.T) {
 	var s suspects
 	now := time.Now()
 	one, two := way{identity{id: "1", label: "a"}, 0}, way{identity{id: "2", label: "a"}, 0}
-	for range suspectAfter {
+	for epoch := range uint64(suspectAfter) {
 		if err := s.check(one, now); err != nil {
 			t.Error(err)
 		}
-		s.ended(one, now)
-		s.ended(two, now)
+		for range 16 { // calls that were under way together end one epoch
+			s.ended(one, epoch, now)
+			s.ended(two, epoch, now)
+		}
 	}
 	s.forget(Ref{ID: []byte("1"), Label: "a"})
 	if err := s.check(one, now); err != nil {

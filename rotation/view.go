@@ -49,7 +49,7 @@ func (k *keyset) failures() (parts []string) {
 func (k *keyset) losses() (parts []string) {
 	for _, g := range k.doc.Generations {
 		for _, key := range g.lost() {
-			parts = append(parts, fmt.Sprintf("key %s (%s, %s, generation %d) is lost since %s: token %s is logged in and does not have it; it stays published and does not sign: bring it back to the token, or rotate",
+			parts = append(parts, fmt.Sprintf("key %s (%s, %s, generation %d) is lost since %s: token %s is logged in and does not have it; it stays published and does not sign: bring it back to the token and restart keysetd",
 				key.KID, key.Spec, g.State, g.Number, key.Lost.Format(time.RFC3339), key.Token))
 		}
 	}

@@ -107,7 +107,8 @@ corrected the PIN file while no daemon runs.`,
 	}
 	configFlag(cmd, &path)
 	cmd.Flags().BoolVar(&opts.JSON, "json", false, "print JSON")
-	cmd.Flags().BoolVar(&opts.RetryPIN, "retry-pin", false, "allow one more login although a PIN was refused")
+	cmd.Flags().StringVar(&opts.RetryPIN, "retry-pin", "", "allow one more login to this `TOKEN` although its PIN was refused")
+	cmd.Flags().Lookup("retry-pin").NoOptDefVal = config.DefaultToken
 	return cmd
 }
 

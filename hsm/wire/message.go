@@ -141,7 +141,8 @@ type Object struct {
 	// Private and Public say which halves are present.
 	Private bool `json:"private"`
 	Public  bool `json:"public"`
-	// Duplicates counts further objects of the same class with the same CKA_ID.
+	// Duplicates counts further private keys with the same CKA_ID; further public ones where
+	// there is no private key.
 	Duplicates int `json:"duplicates,omitempty"`
 	// PublicKey is PKIX DER; empty where the token has no public half and the private
 	// object does not tell, or where its type is none of the key specs.

@@ -35,6 +35,9 @@ func (t *token) list(prefix string) (objects []wire.Object, err error) {
 		for _, p := range pairs {
 			o, kind, err := s.object(p, prefix)
 			if codeOf(err) == pkcs11.CKR_OBJECT_HANDLE_INVALID {
+				if err := s.vanished(err, slices.Concat(p.private, p.public)...); err != nil {
+					return err
+				}
 				continue // destroyed since it was found, by us or by another program
 			}
 			if err != nil {
@@ -78,6 +81,9 @@ func (s session) halves(class uint, what string) ([]half, error) {
 	for _, h := range handles {
 		v, err := s.attributes(h, pkcs11.CKA_LABEL, pkcs11.CKA_ID)
 		if codeOf(err) == pkcs11.CKR_OBJECT_HANDLE_INVALID {
+			if err := s.vanished(err, half{handle: h}); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		if err != nil {
@@ -86,6 +92,25 @@ func (s session) halves(class uint, what string) ([]half, error) {
 		halves = append(halves, half{handle: h, id: v[pkcs11.CKA_ID], label: string(v[pkcs11.CKA_LABEL])})
 	}
 	return halves, nil
+}
+
+// vanished returns nil if one of these objects is not found any more, else refusal: a token that
+// finds an object and refuses its handle has lost its senses, not the object (invariant 5).
+func (s session) vanished(refusal error, objects ...half) error {
+	var found []pkcs11.ObjectHandle
+	for _, class := range []uint{pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_PUBLIC_KEY} {
+		handles, err := s.find("keys", pkcs11.NewAttribute(pkcs11.CKA_CLASS, class))
+		if err != nil {
+			return err
+		}
+		found = append(found, handles...)
+	}
+	for _, o := range objects {
+		if !slices.Contains(found, o.handle) {
+			return nil
+		}
+	}
+	return refusal
 }
 
 // match groups by CKA_ID, and by label the objects that have none.
@@ -126,7 +151,7 @@ func (s session) object(p *pair, prefix string) (o wire.Object, kind uint, err e
 	o = wire.Object{
 		Private:    len(p.private) > 0,
 		Public:     len(p.public) > 0,
-		Duplicates: max(0, len(p.private)-1) + max(0, len(p.public)-1),
+		Duplicates: duplicates(p),
 	}
 	if o.Public {
 		h := preferred(p.public, prefix)
@@ -135,7 +160,11 @@ func (s session) object(p *pair, prefix string) (o wire.Object, kind uint, err e
 		if err != nil {
 			return wire.Object{}, 0, err
 		}
-		o.PublicKey = v.spki()
+		// Of several nobody can say which is meant: anyone may lay a public object beside
+		// ours, without logging in.
+		if len(p.public) == 1 {
+			o.PublicKey = v.spki()
+		}
 	}
 	if o.Private {
 		h := preferred(p.private, prefix)
@@ -155,6 +184,14 @@ func (s session) object(p *pair, prefix string) (o wire.Object, kind uint, err e
 		}
 	}
 	return o, kind, nil
+}
+
+// duplicates counts the private keys beside the first, or the public ones where there is none.
+func duplicates(p *pair) int {
+	if len(p.private) > 0 {
+		return len(p.private) - 1
+	}
+	return max(0, len(p.public)-1)
 }
 
 func preferred(halves []half, prefix string) half {

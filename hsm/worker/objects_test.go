@@ -60,12 +60,16 @@ func TestListHalvesAndDuplicates(t *testing.T) {
 	rsa := p.generate(t, "rsa", keyspec.RSA2048)
 	p.generate(t, "ec", keyspec.P256)
 	p.generate(t, "twice", keyspec.P256)
+	planted := p.generate(t, "planted", keyspec.P256)
 	for _, id := range []string{"rsa", "ec"} {
 		pkcs11Tool(t, dir, "--delete-object", "--type", "pubkey", "--id", fmt.Sprintf("%x", id))
 	}
 	pkcs11Tool(t, dir, "--keypairgen", "--key-type", "EC:prime256v1", "--label", "foreign", "--id", fmt.Sprintf("%x", "twice"))
 	pkcs11Tool(t, dir, "--keypairgen", "--key-type", "EC:prime256v1", "--label", "orphan", "--id", "0b")
 	pkcs11Tool(t, dir, "--delete-object", "--type", "privkey", "--id", "0b")
+	// A public key with the CKA_ID of ours, which anyone can make without logging in.
+	pkcs11Tool(t, dir, "--keypairgen", "--key-type", "EC:prime256v1", "--label", "a stranger's", "--id", fmt.Sprintf("%x", "planted"))
+	pkcs11Tool(t, dir, "--delete-object", "--type", "privkey", "--id", fmt.Sprintf("%x", "planted"), "--label", "a stranger's")
 	p = reopen(t, dir)
 	objects, _, err := p.List(t.Context(), wire.ListRequest{})
 	if err != nil {
@@ -81,13 +85,16 @@ func TestListHalvesAndDuplicates(t *testing.T) {
 	if o := found["ec"]; o.Public || !o.Private || o.PublicKey != nil || o.Attributes.Sign == nil {
 		t.Errorf("ec: %+v", o)
 	}
-	if o := found["twice"]; o.Duplicates != 2 || o.Label == "" {
+	if o := found["twice"]; o.Duplicates != 1 || o.Label == "" {
 		t.Errorf("twice: %+v", o)
+	}
+	if o := found["planted"]; o.Duplicates != 0 || !o.Private || o.PublicKey != nil || o.Label != planted.Label {
+		t.Errorf("beside a stranger's public key: %+v", o)
 	}
 	if o := found["\x0b"]; o.Private || !o.Public || o.PublicKey == nil || o.Label != "orphan" {
 		t.Errorf("orphan: %+v", o)
 	}
-	if ours, _, err := p.List(t.Context(), wire.ListRequest{Prefix: "keysetd:twice"}); err != nil || len(ours) != 1 || ours[0].Duplicates != 2 || ours[0].Label != "keysetd:twice" {
+	if ours, _, err := p.List(t.Context(), wire.ListRequest{Prefix: "keysetd:twice"}); err != nil || len(ours) != 1 || ours[0].Duplicates != 1 || ours[0].Label != "keysetd:twice" {
 		t.Errorf("ours: %+v, %v", ours, err)
 	}
 	r := wire.SignRequest{Key: wire.Ref{ID: []byte("twice")}, Mechanism: wire.ECDSA, Data: make([]byte, 32)}

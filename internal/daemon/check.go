@@ -41,8 +41,9 @@ var mechanisms = []struct {
 // CheckOptions of Check.
 type CheckOptions struct {
 	JSON bool
-	// RetryPIN allows one more login to every token, whatever is held against one.
-	RetryPIN bool
+	// RetryPIN names the token to which one more login is allowed, whatever is held against
+	// one. Empty: none.
+	RetryPIN string
 }
 
 // Check proves the configuration on its tokens, changes nothing there, and prints what it found.
@@ -56,11 +57,12 @@ func Check(ctx context.Context, cfg *config.Config, out io.Writer, opts CheckOpt
 	if err := ownPlace(cfg); err != nil {
 		return err
 	}
-	for name := range cfg.Tokens {
-		if opts.RetryPIN {
-			if err := marker(cfg, name).Allow(ctx, name); err != nil {
-				return err
-			}
+	if name := opts.RetryPIN; name != "" {
+		if _, ok := cfg.Tokens[name]; !ok {
+			return fmt.Errorf("--retry-pin=%s: no such token is configured; the tokens are %s", name, strings.Join(sortedKeys(cfg.Tokens), ", "))
+		}
+		if err := marker(cfg, name).Allow(ctx, name); err != nil {
+			return err
 		}
 	}
 	var report Report

@@ -3,6 +3,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"keysetd.example/hsm"
 	"keysetd.example/internal/audit"
 	"keysetd.example/internal/config"
 	"keysetd.example/internal/harden"
@@ -183,7 +185,7 @@ func newManager(cfg *config.Config, s *store.Bolt, ts tokens, publish func(*rota
 	var longest time.Duration
 	for name, t := range ts {
 		rotating[name] = rotation.OnHSM(t)
-		longest = max(longest, cfg.Tokens[name].Limits.Generate)
+		longest = max(longest, cmp.Or(cfg.Tokens[name].Limits.Generate, hsm.DefaultGenerate))
 	}
 	return rotation.NewManager(rotation.ManagerConfig{
 		Store: s, Installation: s.Installation(), Keysets: keysets, Tokens: rotating,
@@ -194,9 +196,6 @@ func newManager(cfg *config.Config, s *store.Bolt, ts tokens, publish func(*rota
 
 // generateSlack is how long a generation may take whose keys may each take longest.
 func generateSlack(longest time.Duration, keysets map[string]rotation.Policy) time.Duration {
-	if longest == 0 {
-		return 0 // the default of each side
-	}
 	keys := 1
 	for _, p := range keysets {
 		keys = max(keys, len(p.Specs))

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -63,13 +64,19 @@ func (ts tokens) workers() prometheus.Gatherer {
 	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
+		names := sortedKeys(ts)
+		answers := make([][]*dto.MetricFamily, len(names))
+		var asking sync.WaitGroup
+		for i, token := range names {
+			asking.Go(func() {
+				// keysetd_token_up and the log tell of a worker that does not answer.
+				answers[i], _ = ts[token].WorkerMetrics(ctx)
+			})
+		}
+		asking.Wait()
 		byName := map[string]*dto.MetricFamily{}
-		for _, token := range sortedKeys(ts) {
-			families, err := ts[token].WorkerMetrics(ctx)
-			if err != nil {
-				continue // keysetd_token_up and the log tell of a worker that does not answer
-			}
-			for _, f := range families {
+		for i, token := range names {
+			for _, f := range answers[i] {
 				if strings.HasPrefix(f.GetName(), "process_network_") {
 					continue // of the network namespace, which is the daemon's too
 				}

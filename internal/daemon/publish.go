@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	v1 "keysetd.example/api/v1"
@@ -38,6 +39,7 @@ type publisher struct {
 type shown struct {
 	page    *jwks.Page // nil until there is a first generation
 	signing signing.Keyset
+	keys    []*hsm.Key // that sign
 }
 
 // publish is the manager's Publish.
@@ -75,7 +77,7 @@ func (p *publisher) show(s *rotation.Snapshot) error {
 		if m.page != nil {
 			pages = append(pages, jwks.Keyset{Name: name, JWKS: m.page})
 		}
-		keysets = append(keysets, m.signing)
+		keysets = append(keysets, m.withProblems())
 	}
 	set, err := jwks.NewSet(pages)
 	if err != nil {
@@ -89,6 +91,22 @@ func (p *publisher) show(s *rotation.Snapshot) error {
 	p.service.Swap(state)
 	p.made, p.last = made, s
 	return nil
+}
+
+// withProblems adds what the tokens say of the keys now to what rotation said.
+func (s shown) withProblems() signing.Keyset {
+	k := s.signing
+	problems := []string{}
+	if k.Status.Problem != "" {
+		problems = append(problems, k.Status.Problem)
+	}
+	for _, key := range s.keys {
+		if p := key.Problem(); p != "" {
+			problems = append(problems, p)
+		}
+	}
+	k.Status.Problem = strings.Join(problems, "; ")
+	return k
 }
 
 func (p *publisher) make(k *rotation.Keyset) (shown, error) {
@@ -118,29 +136,30 @@ func (p *publisher) make(k *rotation.Keyset) (shown, error) {
 		}
 		status.Generations = append(status.Generations, shownGen)
 	}
+	var handles []*hsm.Key
 	for _, key := range k.Signing {
-		signer, err := p.signer(key)
+		handle, err := p.handle(key)
 		if err != nil {
 			return shown{}, fmt.Errorf("key %s: %w", key.KID, err)
 		}
-		out.Active = append(out.Active, signer)
+		handles = append(handles, handle)
+		out.Active = append(out.Active, signing.ActiveKey{KID: key.KID, Spec: key.Spec, Key: handle})
 	}
 	out.Status = status
 	if len(published) == 0 {
-		return shown{signing: out}, nil
+		return shown{signing: out, keys: handles}, nil
 	}
 	page, err := jwks.NewDocument(published, jwks.Options{Algorithms: ks.Publish.Algorithms, X5T: ks.Publish.X5T, MaxAge: k.MaxAge()})
-	return shown{page, out}, err
+	return shown{page, out, handles}, err
 }
 
-// signer is a key that signs, with its handle on the token.
-func (p *publisher) signer(key rotation.Key) (signing.ActiveKey, error) {
+// handle is a key that signs, on its token.
+func (p *publisher) handle(key rotation.Key) (*hsm.Key, error) {
 	pub, err := x509.ParsePKIXPublicKey(key.Public)
 	if err != nil {
-		return signing.ActiveKey{}, err
+		return nil, err
 	}
-	handle, err := p.tokens[key.Token].Key(hsm.Ref{ID: key.ID, Label: key.Label}, pub)
-	return signing.ActiveKey{KID: key.KID, Spec: key.Spec, Key: handle}, err
+	return p.tokens[key.Token].Key(hsm.Ref{ID: key.ID, Label: key.Label}, pub)
 }
 
 // inOrder is the order of the page: what signs, what will, what did.

@@ -1,0 +1,5 @@
+//go:build race
+
+package hsmtest_test
+
+const slowness = 5
