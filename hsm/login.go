@@ -23,7 +23,7 @@ func (t *Token) pinFacts() (pinFacts, error) {
 	return f, nil
 }
 
-// login logs in where invariant 9 allows it. In order: lock; decide; read the PIN; marker
+// login logs in where invariant 9 allows it. In order: lock; decide; open the sessions; read the PIN; marker
 // to disk; C_Login; what came of it to disk; unlock. Cut off anywhere, the marker errs
 // on the side of not trying.
 func (e *epoch) login(ctx context.Context) error {
@@ -41,6 +41,10 @@ func (e *epoch) login(ctx context.Context) error {
 	if ok, why := decide(f); !ok {
 		return &pinBlock{why: why, refused: f.state == pinRefused}
 	}
+	// Before the marker: whatever comes of opening sessions, no PIN was tried.
+	if _, err := e.client.Prepare(ctx, wire.PrepareRequest{Sessions: t.cfg.Sessions}); err != nil {
+		return fmt.Errorf("open sessions: %w", err)
+	}
 	pin, err := t.cfg.PIN(ctx)
 	if err != nil {
 		return err
@@ -57,7 +61,7 @@ func (e *epoch) login(ctx context.Context) error {
 		return err
 	}
 	t.permit = false
-	timing, err := e.client.Login(ctx, wire.LoginRequest{Sessions: t.cfg.Sessions, PIN: pin})
+	timing, err := e.client.Login(ctx, wire.LoginRequest{PIN: pin})
 	if timing.Call > 0 {
 		t.metrics.other[wire.OpLogin].Observe(timing.Call.Seconds())
 	}

@@ -32,7 +32,12 @@ func (c *Client) Open(ctx context.Context, r OpenRequest) (info TokenInfo, t Tim
 	return info, t, err
 }
 
-// Login logs in and opens the sessions. It zeroes r.PIN, whatever happens.
+// Prepare opens the sessions. Nobody is logged in yet.
+func (c *Client) Prepare(ctx context.Context, r PrepareRequest) (t Timing, err error) {
+	return c.callJSON(ctx, OpPrepare, r, &struct{}{})
+}
+
+// Login logs in. It zeroes r.PIN, whatever happens.
 func (c *Client) Login(ctx context.Context, r LoginRequest) (Timing, error) {
 	defer clear(r.PIN)
 	_, t, err := c.call(ctx, OpLogin, r)

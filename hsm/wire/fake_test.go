@@ -12,6 +12,7 @@ import (
 // backend answers by its functions; those not set give an error.
 type backend struct {
 	open     func(OpenRequest) (TokenInfo, error)
+	prepare  func(PrepareRequest) error
 	login    func(LoginRequest) error
 	init     func(InitTokenRequest) (TokenInfo, error)
 	list     func(ListRequest) ([]Object, error)
@@ -28,6 +29,13 @@ func (b *backend) Open(r OpenRequest) (TokenInfo, error) {
 		return TokenInfo{}, errNotSet
 	}
 	return b.open(r)
+}
+
+func (b *backend) Prepare(r PrepareRequest) error {
+	if b.prepare == nil {
+		return errNotSet
+	}
+	return b.prepare(r)
 }
 
 func (b *backend) Login(r LoginRequest) error {

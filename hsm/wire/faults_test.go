@@ -153,7 +153,7 @@ func TestContextCountsWhileAWriteIsStuck(t *testing.T) {
 		for _, timeout := range []time.Duration{time.Second, time.Millisecond} {
 			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			defer cancel()
-			if _, err := c.Login(ctx, LoginRequest{Sessions: 1, PIN: []byte("1234")}); !errors.Is(err, context.DeadlineExceeded) {
+			if _, err := c.Login(ctx, LoginRequest{PIN: []byte("1234")}); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v", err)
 			}
 		}
@@ -271,9 +271,7 @@ func TestLengthsAreRefusedNotCut(t *testing.T) {
 		"sign, id":       func() error { _, _, err := c.Sign(t.Context(), SignRequest{Key: Ref{ID: []byte(long)}}); return err },
 		"sign, label":    func() error { _, _, err := c.Sign(t.Context(), SignRequest{Key: Ref{Label: long}}); return err },
 		"sign, data":     func() error { _, _, err := c.Sign(t.Context(), SignRequest{Data: make([]byte, MaxFrame)}); return err },
-		"login, PIN":     func() error { _, err := c.Login(t.Context(), LoginRequest{Sessions: 1, PIN: []byte(long)}); return err },
-		"login, 0":       func() error { _, err := c.Login(t.Context(), LoginRequest{Sessions: 0}); return err },
-		"login, 65536":   func() error { _, err := c.Login(t.Context(), LoginRequest{Sessions: maxField + 1}); return err },
+		"login, PIN":     func() error { _, err := c.Login(t.Context(), LoginRequest{PIN: []byte(long)}); return err },
 		"init, label":    func() error { _, _, err := c.InitToken(t.Context(), InitTokenRequest{Label: long}); return err },
 		"init, SO PIN":   func() error { _, _, err := c.InitToken(t.Context(), InitTokenRequest{SOPIN: []byte(long)}); return err },
 		"init, user PIN": func() error { _, _, err := c.InitToken(t.Context(), InitTokenRequest{PIN: []byte(long)}); return err },

@@ -40,7 +40,10 @@ const (
 	OpHello Op = 1 + iota
 	// OpOpen: JSON OpenRequest → JSON TokenInfo. Loads the module and finds the token.
 	OpOpen
-	// OpLogin: binary LoginRequest → empty. Opens the sessions. The PIN is zeroed on both sides.
+	// OpPrepare: JSON PrepareRequest → empty. Opens the sessions; nobody is logged in yet. It is apart
+	// from OpLogin so that what hangs or fails here is not taken for an attempt at the PIN.
+	OpPrepare
+	// OpLogin: binary LoginRequest → empty. C_Login and nothing else. The PIN is zeroed on both sides.
 	OpLogin
 	// OpList: JSON ListRequest → JSON []Object.
 	OpList
@@ -60,7 +63,7 @@ const (
 
 // String is the name of the operation in metrics, logs and errors.
 func (o Op) String() string {
-	names := [...]string{"", "hello", "open", "login", "list", "generate", "sign", "destroy", "init-token", "metrics", "close"}
+	names := [...]string{"", "hello", "open", "prepare", "login", "list", "generate", "sign", "destroy", "init-token", "metrics", "close"}
 	if int(o) < len(names) && o != 0 {
 		return names[o]
 	}

@@ -50,33 +50,21 @@ type TokenInfo struct {
 	Mechanisms []uint64 `json:"mechanisms"`
 }
 
-// LoginRequest carries the PIN. Its body is: uint16 sessions, then the PIN's bytes.
+// PrepareRequest asks for sessions.
+type PrepareRequest struct {
+	Sessions int `json:"sessions"` // that sign at the same time, 1 or more
+}
+
+// LoginRequest carries the PIN. Its body is the PIN's bytes.
 type LoginRequest struct {
-	Sessions int // how many sessions to open for signing
-	PIN      []byte
+	PIN []byte
 }
 
-func (r LoginRequest) check() error {
-	if r.Sessions < 1 || r.Sessions > maxField {
-		return refused("%d sessions; ask for 1 to %d", r.Sessions, maxField)
-	}
-	return fits("the PIN", len(r.PIN))
-}
+func (r LoginRequest) check() error { return fits("the PIN", len(r.PIN)) }
 
-func (r LoginRequest) size() int { return 2 + len(r.PIN) }
+func (r LoginRequest) size() int { return len(r.PIN) }
 
-func (r LoginRequest) append(b []byte) []byte {
-	b = binary.BigEndian.AppendUint16(b, uint16(r.Sessions))
-	return append(b, r.PIN...)
-}
-
-// parseLogin returns a request whose PIN shares body's memory, so that zeroing one zeroes both.
-func parseLogin(body []byte) (LoginRequest, error) {
-	if len(body) < 2 {
-		return LoginRequest{}, fmt.Errorf("%w: login", ErrFrame)
-	}
-	return LoginRequest{Sessions: int(binary.BigEndian.Uint16(body)), PIN: body[2:]}, nil
-}
+func (r LoginRequest) append(b []byte) []byte { return append(b, r.PIN...) }
 
 // InitTokenRequest prepares an uninitialised slot (PKCS#11 v2.40 §5.5 C_InitToken, C_InitPIN).
 // Its body is: three times uint16 length and bytes.

@@ -22,7 +22,7 @@ const secret = "correct-horse-battery-staple"
 func secretFrames() map[Op][]byte {
 	frames := map[Op][]byte{}
 	for op, b := range map[Op]body{
-		OpLogin:     LoginRequest{Sessions: 3, PIN: []byte(secret)},
+		OpLogin:     LoginRequest{PIN: []byte(secret)},
 		OpInitToken: InitTokenRequest{Label: "l", SOPIN: []byte("so-" + secret), PIN: []byte(secret)},
 	} {
 		frames[op] = appendFrame(nil, 1, uint8(op), string(b.append(nil)))
@@ -108,7 +108,7 @@ func TestReaderClearsWhatItOutgrows(t *testing.T) {
 // A request's memory is sized once: had append to grow, what it left would not be zeroed.
 func TestSizesAreExact(t *testing.T) {
 	for _, b := range []body{
-		LoginRequest{}, LoginRequest{Sessions: 1, PIN: []byte(secret)},
+		LoginRequest{}, LoginRequest{PIN: []byte(secret)},
 		InitTokenRequest{}, InitTokenRequest{Label: "label", SOPIN: []byte("so"), PIN: []byte(secret)},
 		SignRequest{}, SignRequest{Key: Ref{ID: []byte("id"), Label: "label"}, Data: []byte("data")},
 		raw(nil), raw("{}"),
@@ -130,7 +130,7 @@ func TestClientKeepsNoSecret(t *testing.T) {
 			if err := w.acquire(t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}
-			err := w.write(1, OpLogin, LoginRequest{Sessions: 1, PIN: pin}, nil)
+			err := w.write(1, OpLogin, LoginRequest{PIN: pin}, nil)
 			if (err != nil) != failing {
 				t.Fatal(err)
 			}
@@ -167,7 +167,7 @@ func TestServerKeepsNoSecret(t *testing.T) {
 		},
 	}}
 	for op, b := range map[Op]body{
-		OpLogin:     LoginRequest{Sessions: 1, PIN: []byte(secret)},
+		OpLogin:     LoginRequest{PIN: []byte(secret)},
 		OpInitToken: InitTokenRequest{Label: "l", SOPIN: []byte(secret), PIN: []byte(secret)},
 	} {
 		body := b.append(nil)
@@ -214,7 +214,7 @@ func TestNoCopyInTheProcess(t *testing.T) {
 		t.Fatal("this test does not find what is there")
 	}
 	clear(control)
-	if _, err := c.Login(context.Background(), LoginRequest{Sessions: 1, PIN: pin()}); err != nil {
+	if _, err := c.Login(context.Background(), LoginRequest{PIN: pin()}); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := c.InitToken(context.Background(), InitTokenRequest{Label: "l", SOPIN: pin(), PIN: pin()}); err != nil {

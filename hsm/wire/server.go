@@ -17,6 +17,8 @@ import (
 // their text, which holds no secret.
 type Backend interface {
 	Open(OpenRequest) (TokenInfo, error)
+	// Prepare comes between Open, or InitToken, and Login.
+	Prepare(PrepareRequest) error
 	// Login must not keep the PIN: its memory is zeroed when Login returns.
 	Login(LoginRequest) error
 	// InitToken must not keep the PINs, for the same reason.
@@ -51,9 +53,13 @@ func Serve(conn io.ReadWriteCloser, b Backend) error {
 			return s.end(err)
 		}
 		op := Op(f.code)
-		if op == OpHello || s.closing {
+		if op == OpHello {
 			clear(f.body)
 			return fmt.Errorf("%w: %s where it must not be", ErrFrame, op)
+		}
+		if s.closing { // it crossed the OpClose; the daemon does not wait for it any more
+			clear(f.body)
+			continue
 		}
 		if op == OpClose {
 			s.closing = true
@@ -131,13 +137,11 @@ func (s *server) do(op Op, body []byte, t *Timing) ([]byte, error) {
 	switch op {
 	case OpOpen:
 		return handle(body, s.backend.Open)
+	case OpPrepare:
+		return handle(body, func(r PrepareRequest) (struct{}, error) { return struct{}{}, s.backend.Prepare(r) })
 	case OpLogin:
 		defer clear(body)
-		r, err := parseLogin(body)
-		if err != nil {
-			return nil, err
-		}
-		return nil, s.backend.Login(r)
+		return nil, s.backend.Login(LoginRequest{PIN: body})
 	case OpInitToken:
 		defer clear(body)
 		r, err := parseInitToken(body)

@@ -28,9 +28,10 @@ func TestEveryCall(t *testing.T) {
 	timing := Timing{Wait: 3 * time.Microsecond, Call: time.Hour}
 	var closed bool
 	c, served := start(t, &backend{
-		open: func(r OpenRequest) (TokenInfo, error) { return info, differs(r, open) },
+		open:    func(r OpenRequest) (TokenInfo, error) { return info, differs(r, open) },
+		prepare: func(r PrepareRequest) error { return differs(r, PrepareRequest{8}) },
 		login: func(r LoginRequest) error {
-			return differs(LoginRequest{r.Sessions, slices.Clone(r.PIN)}, LoginRequest{8, []byte("1234\x00")})
+			return differs(LoginRequest{slices.Clone(r.PIN)}, LoginRequest{[]byte("1234\x00")})
 		},
 		init: func(r InitTokenRequest) (TokenInfo, error) {
 			return info, differs(r, InitTokenRequest{"l", []byte("so"), []byte("user")})
@@ -52,7 +53,10 @@ func TestEveryCall(t *testing.T) {
 		t.Errorf("open took %v", took)
 	}
 	pin, so := []byte("1234\x00"), []byte("so")
-	_, err = c.Login(ctx, LoginRequest{Sessions: 8, PIN: pin})
+	if _, err := c.Prepare(ctx, PrepareRequest{8}); err != nil {
+		t.Errorf("prepare: %v", err)
+	}
+	_, err = c.Login(ctx, LoginRequest{PIN: pin})
 	check(t, "login leaves the PIN", pin, make([]byte, 5), err)
 	pin = []byte("user")
 	gotInfo, _, err = c.InitToken(ctx, InitTokenRequest{"l", so, pin})

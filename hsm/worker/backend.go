@@ -20,7 +20,8 @@ type backend struct {
 	mu        sync.Mutex // held by Open, InitToken, Login and Close; guards what follows
 	module    *module
 	chosen    *slot
-	attempted bool // C_Login was called
+	prepared  *token // with its sessions, and nobody logged in
+	attempted bool   // C_Login was called
 
 	token atomic.Pointer[token] // nil until logged in
 }
@@ -68,7 +69,7 @@ func (b *backend) unload() error {
 		return nil
 	}
 	m := b.module
-	b.module, b.chosen = nil, nil
+	b.module, b.chosen, b.prepared = nil, nil, nil
 	return m.close()
 }
 

@@ -17,7 +17,10 @@ func TestWrongPIN(t *testing.T) {
 	if _, _, err := p.Open(t.Context(), wire.OpenRequest{Module: softHSM, Label: label}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := p.Login(t.Context(), wire.LoginRequest{Sessions: 1, PIN: []byte("wrong-" + userPIN)})
+	if _, err := p.Prepare(t.Context(), wire.PrepareRequest{Sessions: 1}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := p.Login(t.Context(), wire.LoginRequest{PIN: []byte("wrong-" + userPIN)})
 	if e := errorOf(err); e.Code != pkcs11.CKR_PIN_INCORRECT || e.Function != "C_Login" || !strings.Contains(e.Message, label) {
 		t.Errorf("got %v", err)
 	}
@@ -45,7 +48,7 @@ func TestLoginRefuses(t *testing.T) {
 	if _, _, err := p.Open(t.Context(), wire.OpenRequest{Module: softHSM, Label: label}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Login(t.Context(), wire.LoginRequest{Sessions: 1}); reasonOf(err) != wire.Protocol {
+	if _, err := p.Login(t.Context(), wire.LoginRequest{}); reasonOf(err) != wire.Protocol {
 		t.Errorf("an empty PIN: %v", err)
 	}
 	if err := p.login(t.Context(), 1); err != nil { // nothing was tried yet

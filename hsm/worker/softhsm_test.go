@@ -149,7 +149,10 @@ func (p *process) initToken(ctx context.Context) (wire.TokenInfo, error) {
 }
 
 func (p *process) login(ctx context.Context, n int) error {
-	_, err := p.Login(ctx, wire.LoginRequest{Sessions: n, PIN: []byte(userPIN)})
+	if _, err := p.Prepare(ctx, wire.PrepareRequest{Sessions: n}); err != nil {
+		return err
+	}
+	_, err := p.Login(ctx, wire.LoginRequest{PIN: []byte(userPIN)})
 	return err
 }
 

@@ -62,6 +62,14 @@ func (w *worker) Login(r wire.LoginRequest) error {
 			return struct{}{}, &wire.Error{Code: ckrPINIncorrect, Function: "C_Login", Message: "log in"}
 		}
 		t.wrong = 0
+		return struct{}{}, nil
+	})
+	return err
+}
+
+// Prepare implements wire.Backend.
+func (w *worker) Prepare(r wire.PrepareRequest) error {
+	_, err := do(w, wire.OpPrepare, func() (struct{}, error) {
 		w.sessions = make(chan struct{}, r.Sessions)
 		return struct{}{}, nil
 	})
