@@ -80,7 +80,11 @@ func next(r *rand.Rand) injection {
 			w.until("the hang is found", func() bool { return strings.Contains(w.token.Status().Problem, "took longer than its limit") })
 		}}
 	case 8:
-		return injection{"Later", func(w *world) { w.later(upTo(r, 300*time.Millisecond)) }}
+		// In the long form alone: the key that comes late is made by a further process, which on a
+		// busy machine may itself be what fails. TestFaultLater has it alone.
+		if soak {
+			return injection{"Later", func(w *world) { w.later(upTo(r, 300*time.Millisecond)) }}
+		}
 	}
 	// Once: invariant 9 allows for no second login that was cut off.
 	return injection{"C_Login", func(w *world) {
