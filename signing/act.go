@@ -49,7 +49,7 @@ func (a *act) alg() jose.SignatureAlgorithm {
 // keyset only to find a grant sooner.
 func (a *act) authorise(alg jose.SignatureAlgorithm) error {
 	if len(a.keyset) > maxName {
-		a.keyset = clip(a.keyset)
+		a.keyset = Clip(a.keyset)
 		return refuse(v1.BadRequest, "", "the keyset's name is longer than %d bytes", maxName)
 	}
 	if alg != "" || !a.operation.Signs() {

@@ -36,7 +36,7 @@ func (s *Service) Accept(ctx context.Context, caller policy.Caller, token string
 // onToken does an act of operation admin on a token that is configured.
 func (s *Service) onToken(ctx context.Context, caller policy.Caller, token string, do func() *v1.Error) (*v1.Token, error) {
 	a := s.begin(caller, policy.Admin, "")
-	a.token = clip(token)
+	a.token = Clip(token)
 	err := a.authorise("")
 	if err == nil && s.token(token) == nil {
 		err = refuse(v1.NotFound, "", "no token %s is configured; `keysetctl status` lists those there are", quote(token))

@@ -156,5 +156,5 @@ func malformedClaims(err error) error {
 	if !errors.As(err, &syntax) {
 		return badClaims("", "the claims are cut short")
 	}
-	return badClaims(clip(string(syntax.JSONPointer)), "the claims are not valid JSON: %s", clip(syntax.Error()))
+	return badClaims(Clip(string(syntax.JSONPointer)), "the claims are not valid JSON: %s", Clip(syntax.Error()))
 }

@@ -19,8 +19,8 @@ func refuse(reason v1.Reason, field, format string, args ...any) *v1.Error {
 // maxEcho is how much of what a caller sent an error repeats, in bytes.
 const maxEcho = 200
 
-// clip shortens what a caller sent, so that neither reply nor audit log grows with it.
-func clip(s string) string {
+// Clip shortens what a caller sent, so that neither reply nor audit log grows with it.
+func Clip(s string) string {
 	if len(s) <= maxEcho {
 		return s
 	}
@@ -31,7 +31,7 @@ func clip(s string) string {
 	return s[:end] + "…"
 }
 
-func quote(s string) string { return strconv.Quote(clip(s)) }
+func quote(s string) string { return strconv.Quote(Clip(s)) }
 
 // tokenErrors is the one table from what package hsm and the caller's context say to
 // what the caller is told. The first row that matches counts; what matches none is

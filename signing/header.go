@@ -82,7 +82,7 @@ func parseProtected(raw []byte) (h protectedHeader, err error) {
 	if err := json.Unmarshal(raw, &members, json.RejectUnknownMembers(true)); err != nil {
 		var semantic *json.SemanticError
 		if !errors.As(err, &semantic) {
-			return h, badInput("the header is not valid JSON: %s", clip(err.Error()))
+			return h, badInput("the header is not valid JSON: %s", Clip(err.Error()))
 		}
 		return h, refuse(v1.BadHeader, "/signing_input", "the header parameter %s is not the caller's to set; a signing input has alg, kid and typ",
 			quote(semantic.JSONPointer.LastToken()))

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"keysetd.example/signing/door"
 )
 
 // Listen is where requests come in.
@@ -35,17 +37,14 @@ func (l *Listen) setDefaults() {
 	}
 }
 
-// maxSocketPath is what sockaddr_un holds, less the zero at its end.
-const maxSocketPath = 107
-
 func (l *Listen) check(src *source) error {
 	at := root.join("listen")
 	if strings.HasPrefix(l.Socket, "@") {
 		return src.fail(at.join("socket"), "must be a path; abstract sockets are open to every local user")
 	}
 	l.Socket = src.abs(l.Socket)
-	if len(l.Socket) > maxSocketPath {
-		return src.fail(at.join("socket"), "is %d bytes long as an absolute path; a socket's path has at most %d", len(l.Socket), maxSocketPath)
+	if len(l.Socket) > door.MaxPath {
+		return src.fail(at.join("socket"), "is %d bytes long as an absolute path; a socket's path has at most %d", len(l.Socket), door.MaxPath)
 	}
 	for _, f := range []struct {
 		name string

@@ -16,7 +16,6 @@ import (
 
 	"keysetd.example/hsm"
 	"keysetd.example/internal/config"
-	"keysetd.example/internal/harden"
 	"keysetd.example/internal/jwa"
 	"keysetd.example/rotation"
 	"keysetd.example/rotation/store"
@@ -48,13 +47,7 @@ type CheckOptions struct {
 
 // Check proves the configuration on its tokens, changes nothing there, and prints what it found.
 func Check(ctx context.Context, cfg *config.Config, out io.Writer, opts CheckOptions) (err error) {
-	if err := harden.Process(); err != nil {
-		return fmt.Errorf("hardening the process: %w", err)
-	}
-	if _, err := newPolicy(cfg); err != nil {
-		return err
-	}
-	if err := ownPlace(cfg); err != nil {
+	if _, err := enter(cfg); err != nil {
 		return err
 	}
 	if name := opts.RetryPIN; name != "" {

@@ -22,7 +22,6 @@ import (
 	"keysetd.example/hsm"
 	"keysetd.example/internal/audit"
 	"keysetd.example/internal/config"
-	"keysetd.example/internal/harden"
 	"keysetd.example/jwks"
 	"keysetd.example/rotation"
 	"keysetd.example/rotation/store"
@@ -44,10 +43,8 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 	// First, and for good: until somebody listens, SIGHUP ends a process.
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
-	if err := harden.Process(); err != nil {
-		return fmt.Errorf("hardening the process: %w", err)
-	}
-	if err := ownPlace(cfg); err != nil {
+	rights, err := enter(cfg)
+	if err != nil {
 		return err
 	}
 	db, err := store.Open(cfg.Store.Path)
@@ -60,10 +57,6 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 		return err
 	}
 	defer closing(&err, "the audit log", trail.Close)
-	rights, err := newPolicy(cfg)
-	if err != nil {
-		return err
-	}
 
 	// Before anybody logs in: what cannot be served need not be tried.
 	ls, err := listen(cfg)
@@ -74,13 +67,8 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 
 	m := newMetrics()
 	var manager *rotation.Manager
-	woken := make(chan struct{}, 1)
-	ts, err := startTokens(cfg, db, m.hsm, log, func() {
-		select {
-		case woken <- struct{}{}:
-		default:
-		}
-	})
+	ring, woken := newBell()
+	ts, err := startTokens(cfg, db, m.hsm, log, ring)
 	if err != nil {
 		return err
 	}
@@ -201,6 +189,18 @@ func generateSlack(longest time.Duration, keysets map[string]rotation.Policy) ti
 		keys = max(keys, len(p.Specs))
 	}
 	return time.Duration(keys)*longest + time.Minute
+}
+
+// newBell returns a channel that has a word in it once ring was called. ring never blocks, and
+// calls that nobody has answered yet are one.
+func newBell() (ring func(), heard <-chan struct{}) {
+	bell := make(chan struct{}, 1)
+	return func() {
+		select {
+		case bell <- struct{}{}:
+		default:
+		}
+	}, bell
 }
 
 // forward calls do for each word that comes, until ctx ends. The tokens speak before the

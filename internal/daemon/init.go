@@ -11,7 +11,6 @@ import (
 	"text/tabwriter"
 
 	"keysetd.example/internal/config"
-	"keysetd.example/internal/harden"
 	"keysetd.example/rotation"
 	"keysetd.example/rotation/store"
 )
@@ -23,25 +22,14 @@ import (
 // Where a token holds keys of another installation for a keyset of ours, a store was most
 // likely lost: it goes on only if beside says so.
 func Init(ctx context.Context, cfg *config.Config, beside bool, log *slog.Logger, out io.Writer) (err error) {
-	if err := harden.Process(); err != nil {
-		return fmt.Errorf("hardening the process: %w", err)
-	}
-	if _, err := newPolicy(cfg); err != nil {
-		return err
-	}
-	if err := ownPlace(cfg); err != nil {
+	if _, err := enter(cfg); err != nil {
 		return err
 	}
 	if err := storeAbsent(cfg.Store.Path); err != nil {
 		return err
 	}
-	woken := make(chan struct{}, 1)
-	ts, err := startTokens(cfg, nil, nil, log, func() {
-		select {
-		case woken <- struct{}{}:
-		default:
-		}
-	})
+	ring, woken := newBell()
+	ts, err := startTokens(cfg, nil, nil, log, ring)
 	if err != nil {
 		return err
 	}

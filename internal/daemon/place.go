@@ -9,7 +9,22 @@ import (
 	"syscall"
 
 	"keysetd.example/internal/config"
+	"keysetd.example/internal/harden"
+	"keysetd.example/signing/policy"
 )
+
+// enter is how every command begins that may log in: the process is hardened, the rights hold
+// together, and the place is its own.
+func enter(cfg *config.Config) (*policy.Policy, error) {
+	if err := harden.Process(); err != nil {
+		return nil, fmt.Errorf("hardening the process: %w", err)
+	}
+	rights, err := newPolicy(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return rights, ownPlace(cfg)
+}
 
 // ownPlace refuses to work in a store's directory that is missing, or as root in one
 // that is another user's: what root leaves there the daemon could not read, and what that user

@@ -136,18 +136,25 @@ func (ts tokens) status() []v1.Token {
 
 // acceptSerial makes a token that was refused for its serial number the one that is meant.
 func (ts tokens) acceptSerial(ctx context.Context, name, serial string) error {
-	t, ok := ts[name]
-	if !ok {
-		return fmt.Errorf("token %s is not configured; the tokens are %v", name, sortedKeys(ts))
+	t, err := ts.named(name)
+	if err != nil {
+		return err
 	}
 	return t.AcceptSerial(ctx, serial)
 }
 
 // retryPIN lets a token try its PIN once more.
 func (ts tokens) retryPIN(ctx context.Context, name string) error {
-	t, ok := ts[name]
-	if !ok {
-		return fmt.Errorf("token %s is not configured; the tokens are %v", name, sortedKeys(ts))
+	t, err := ts.named(name)
+	if err != nil {
+		return err
 	}
 	return t.RetryPIN(ctx)
+}
+
+func (ts tokens) named(name string) (*hsm.Token, error) {
+	if t, ok := ts[name]; ok {
+		return t, nil
+	}
+	return nil, fmt.Errorf("token %s is not configured; the tokens are %v", name, sortedKeys(ts))
 }

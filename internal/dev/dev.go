@@ -20,13 +20,11 @@ import (
 	"keysetd.example/hsm/wire"
 	"keysetd.example/internal/config"
 	"keysetd.example/internal/daemon"
+	"keysetd.example/signing/door"
 )
 
 // Issuer of the tokens that the generated configuration allows.
 const Issuer = "https://issuer.dev.example"
-
-// maxSocketPath is the longest path of a Unix socket, in bytes (unix(7)).
-const maxSocketPath = 107
 
 // tokenLabel is the CKA_LABEL of the token.
 const tokenLabel = "keysetd-dev"
@@ -57,8 +55,8 @@ func Prepare(ctx context.Context, opts Options, log *slog.Logger) (*Environment,
 		return nil, err
 	}
 	p := paths{dir}
-	if n := len(p.socket()); n > maxSocketPath {
-		return nil, fmt.Errorf("the socket would be %s, %d bytes, and a socket's path has at most %d; choose a shorter directory with --dir", p.socket(), n, maxSocketPath)
+	if n := len(p.socket()); n > door.MaxPath {
+		return nil, fmt.Errorf("the socket would be %s, %d bytes, and a socket's path has at most %d; choose a shorter directory with --dir", p.socket(), n, door.MaxPath)
 	}
 	for flag, addr := range map[string]string{"--public": opts.Public, "--metrics": opts.Metrics} {
 		if _, _, err := net.SplitHostPort(addr); addr != "" && err != nil {

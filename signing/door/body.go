@@ -60,21 +60,21 @@ func bodyError(err error) *v1.Error {
 }
 
 func syntaxError(e *jsontext.SyntacticError) *v1.Error {
-	pointer := clip(string(e.JSONPointer))
+	pointer := signing.Clip(string(e.JSONPointer))
 	switch {
 	case errors.Is(e.Err, io.ErrUnexpectedEOF):
 		return &v1.Error{Reason: v1.BadRequest, Field: pointer, Detail: "the body is empty or cut short; it must be a JSON object"}
 	case errors.Is(e.Err, jsontext.ErrDuplicateName):
-		return &v1.Error{Reason: reasonAt(pointer), Field: pointer, Detail: fmt.Sprintf("the member %q stands there twice", clip(e.JSONPointer.LastToken()))}
+		return &v1.Error{Reason: reasonAt(pointer), Field: pointer, Detail: fmt.Sprintf("the member %q stands there twice", signing.Clip(e.JSONPointer.LastToken()))}
 	}
-	return &v1.Error{Reason: reasonAt(pointer), Field: pointer, Detail: "the body is not valid JSON: " + clip(e.Error())}
+	return &v1.Error{Reason: reasonAt(pointer), Field: pointer, Detail: "the body is not valid JSON: " + signing.Clip(e.Error())}
 }
 
 func semanticError(e *json.SemanticError) *v1.Error {
-	pointer := clip(string(e.JSONPointer))
+	pointer := signing.Clip(string(e.JSONPointer))
 	switch {
 	case errors.Is(e.Err, json.ErrUnknownName):
-		return &v1.Error{Reason: v1.BadRequest, Field: pointer, Detail: fmt.Sprintf("the member %q is not one that this operation has", clip(e.JSONPointer.LastToken()))}
+		return &v1.Error{Reason: v1.BadRequest, Field: pointer, Detail: fmt.Sprintf("the member %q is not one that this operation has", signing.Clip(e.JSONPointer.LastToken()))}
 	case pointer == "":
 		return &v1.Error{Reason: v1.BadRequest, Detail: "the body must be a JSON object"}
 	}
@@ -91,14 +91,4 @@ func reasonAt(pointer string) v1.Reason {
 		return v1.BadHeader
 	}
 	return v1.BadRequest
-}
-
-// maxEcho is how much of what a caller sent an error repeats, in bytes.
-const maxEcho = 200
-
-func clip(s string) string {
-	if len(s) <= maxEcho {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxEcho], "") + "…"
 }

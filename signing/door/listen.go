@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxPath is the longest path of a Unix socket, in bytes (unix(7): sun_path, less its NUL).
-const maxPath = 107
+// MaxPath is the longest path of a Unix socket, in bytes (unix(7): sun_path, less its NUL).
+const MaxPath = 107
 
 // Listen makes the socket at path and listens there. Connections that it accepts know
 // their caller.
@@ -39,8 +39,8 @@ func listen(path string, mode fs.FileMode, gid int) (*net.UnixListener, error) {
 	switch {
 	case path == "" || strings.HasPrefix(path, "@"):
 		return nil, errors.New("it must be a path in the file system: an abstract socket is open to every local user")
-	case len(path) > maxPath:
-		return nil, fmt.Errorf("the path has %d bytes and a socket's can have %d; give a shorter one", len(path), maxPath)
+	case len(path) > MaxPath:
+		return nil, fmt.Errorf("the path has %d bytes and a socket's can have %d; give a shorter one", len(path), MaxPath)
 	}
 	unlock, err := lockFor(path)
 	if err != nil {

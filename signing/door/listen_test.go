@@ -89,7 +89,7 @@ func TestListenPaths(t *testing.T) {
 	dir := shortDir(t)
 	for path, want := range map[string]string{
 		filepath.Join(dir, "missing", "s"):               "missing does not exist",
-		filepath.Join(dir, strings.Repeat("s", maxPath)): "a socket's can have 107",
+		filepath.Join(dir, strings.Repeat("s", MaxPath)): "a socket's can have 107",
 		"@abstract": "abstract",
 		"":          "path in the file system",
 	} {
@@ -97,7 +97,7 @@ func TestListenPaths(t *testing.T) {
 			t.Errorf("%q: %v", path, err)
 		}
 	}
-	l, err := Listen(filepath.Join(dir, strings.Repeat("s", maxPath-len(dir)-1)), 0o600, -1)
+	l, err := Listen(filepath.Join(dir, strings.Repeat("s", MaxPath-len(dir)-1)), 0o600, -1)
 	if err != nil {
 		t.Errorf("the longest path: %v", err)
 	} else {
