@@ -34,7 +34,7 @@ type Config struct {
 	// Unkillable is how many workers may be left behind that were killed and do not end, because
 	// they hang in the kernel. With so many no further one is started until one ends. Left out (0), 3.
 	Unkillable int
-	// Accept are the labels of keys that sign although their attributes break the rules for private
+	// Accept are the labels of keys that are used although their attributes break the rules for private
 	// keys (CheckAttributes). Left out, none: keys are examined when an epoch first uses them.
 	Accept []string
 	// Verify says which signatures are verified before they are released. Left out, VerifyRSA. The

@@ -113,7 +113,7 @@ func (e *epoch) objects(ctx context.Context) ([]Object, error) {
 
 // Objects returns the keys on the token whose label begins with prefix, as a session proven
 // logged in found them: one that is missing is missing (invariant 5). The list is made once in
-// an epoch and after each change of ours. The objects are shared: they must not be written to.
+// an epoch, after each change of ours, and after Refresh. The objects are shared: they must not be written to.
 func (t *Token) Objects(ctx context.Context, prefix string) ([]Object, error) {
 	for attempt := 1; ; attempt++ {
 		e, err := t.await(ctx)
@@ -129,6 +129,15 @@ func (t *Token) Objects(ctx context.Context, prefix string) ([]Object, error) {
 		if !again(ctx, attempt, wire.OpList, err) {
 			return nil, t.wrap(sentinel(wire.OpList, err))
 		}
+	}
+}
+
+// Refresh has the next Objects list the keys anew, so that it shows what others did to the token: a key
+// that came back from a backup, one that an administrator brought. A list younger than 10 s
+// stays, as listing is slow, and a token that is down lists anew when it comes up.
+func (t *Token) Refresh() {
+	if e := t.state.Load().epoch; e != nil {
+		e.inventory.expire()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -17,8 +18,11 @@ import (
 // Use is what a published key is for (RFC 7517 §4.2).
 type Use string
 
-// Signature is the use of keys that sign.
-const Signature Use = "sig"
+// The uses.
+const (
+	Signature  Use = "sig" // of keys that sign
+	Encryption Use = "enc" // of keys that others encrypt to
+)
 
 // Key is the public side of one key.
 type Key struct {
@@ -34,30 +38,40 @@ type Key struct {
 
 // Options are a keyset's choices for its document.
 type Options struct {
-	// Algorithms under which RSA keys are published once more, each with a kid of its own
-	// (see Entries). Empty: none.
+	// Algorithms under which RSA keys that sign are published once more, each with a kid of its own
+	// (see Entries): all that are to stand on the page, signed with or not. Empty: none.
 	Algorithms []jose.SignatureAlgorithm
 	// X5T adds the SHA-1 thumbprint of certificates beside the SHA-256 one, for verifiers
 	// that know no other.
 	X5T bool
 	// MaxAge is how long a fetched document is fresh (RFC 9111 §5.2.2.1), in whole seconds:
-	// what is below is cut off. At least one second.
+	// what is below is cut off. At least one second. An answer says this or up to a tenth less, at
+	// random, so that verifiers do not return in step.
 	MaxAge time.Duration
+	// FreshUntil is an instant beyond which no answer is fresh: of keys that others encrypt to,
+	// the next activation, which is the next one's publication. Answers given less than a second
+	// before it, or after, must be asked for anew each time. Zero: there is none.
+	FreshUntil time.Time
 }
 
 // mediaType of a JWK Set (RFC 7517 §8.5.2).
 const mediaType = "application/jwk-set+json"
 
 // NewDocument makes the JWK Set of keys, in their order. The same input gives the same
-// bytes. A kid that would stand twice is an error, for a verifier could take either key;
-// so is a chain that is not for its key. No keys give an empty set.
+// bytes. A key that is given again, under the same kid and for the same use, is published as it
+// was given first. A kid that would stand twice otherwise is an error, for a verifier could take
+// either key; so is a chain that is not for its key, and an Ed25519 key for encryption. No keys give an
+// empty set.
 func NewDocument(keys []Key, opts Options) (*Page, error) {
 	if opts.MaxAge < time.Second {
 		return nil, fmt.Errorf("making the JWKS: max-age %v is shorter than 1s, the unit of Cache-Control", opts.MaxAge)
 	}
 	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}} // not nil: "keys" is an array (RFC 7517 §5.1)
 	seen := map[string]bool{}
-	for _, key := range keys {
+	for i, key := range keys {
+		if slices.ContainsFunc(keys[:i], key.same) {
+			continue
+		}
 		entries, err := key.entries(opts)
 		if err != nil {
 			return nil, fmt.Errorf("making the JWKS entry of key %q: %w", key.KID, err)
@@ -74,7 +88,7 @@ func NewDocument(keys []Key, opts Options) (*Page, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding the JWKS: %w", err)
 	}
-	return newPage(mediaType, body, opts.MaxAge), nil
+	return newPage(mediaType, body, newFreshness(opts.MaxAge, opts.FreshUntil)), nil
 }
 
 // entries are the JWKs of k: the same key and chain under each of its names.
@@ -85,9 +99,6 @@ func (k Key) entries(opts Options) ([]jose.JSONWebKey, error) {
 	}
 	if k.KID == "" {
 		return nil, errors.New("the kid is empty")
-	}
-	if k.Use != Signature {
-		return nil, fmt.Errorf("use %q is none that is published; the use is %q", k.Use, Signature)
 	}
 	jwk := jose.JSONWebKey{Key: k.Public, Use: string(k.Use)}
 	if len(k.Chain) > 0 {
@@ -102,9 +113,29 @@ func (k Key) entries(opts Options) ([]jose.JSONWebKey, error) {
 		}
 	}
 	var jwks []jose.JSONWebKey
-	for _, entry := range Entries(k.KID, spec, opts.Algorithms) {
-		jwk.KeyID, jwk.Algorithm = entry.KID, string(entry.Algorithm)
+	add := func(kid, alg string) {
+		jwk.KeyID, jwk.Algorithm = kid, alg
 		jwks = append(jwks, jwk)
 	}
+	switch k.Use {
+	case Signature:
+		for _, entry := range Entries(k.KID, spec, opts.Algorithms) {
+			add(entry.KID, string(entry.Algorithm))
+		}
+	case Encryption:
+		alg, err := keyManagement(spec)
+		if err != nil {
+			return nil, err
+		}
+		add(k.KID, string(alg))
+	default:
+		return nil, fmt.Errorf("use %q is none that is published; the uses are %q and %q", k.Use, Signature, Encryption)
+	}
 	return jwks, nil
+}
+
+// same reports whether other is this key again.
+func (k Key) same(other Key) bool {
+	pub, ok := k.Public.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && k.KID == other.KID && k.Use == other.Use && pub.Equal(other.Public)
 }

@@ -174,13 +174,14 @@ func TestDocumentRefuses(t *testing.T) {
 		want string
 	}
 	tests := map[string]test{
-		"the same key twice":      {[]jwks.Key{p256, ed, p256}, minute, "would stand in it twice"},
+		"the same key, two uses":  {[]jwks.Key{p256, with(p256, func(k *jwks.Key) { k.Use = jwks.Encryption })}, minute, "would stand in it twice"},
 		"the same kid twice":      {[]jwks.Key{p256, with(ed, func(k *jwks.Key) { k.KID = p256.KID })}, minute, "would stand in it twice"},
 		"the kid of an algorithm": {[]jwks.Key{with(p256, func(k *jwks.Key) { k.KID = rsaKey.KID + "-RS384" }), rsaKey}, jwks.Options{MaxAge: time.Minute, Algorithms: []jose.SignatureAlgorithm{jose.RS384}}, "-RS384\" would stand in it twice"},
 		"an algorithm twice":      {[]jwks.Key{rsaKey}, jwks.Options{MaxAge: time.Minute, Algorithms: []jose.SignatureAlgorithm{jose.RS384, jose.RS384}}, "would stand in it twice"},
 		"no kid":                  {[]jwks.Key{with(p256, func(k *jwks.Key) { k.KID = "" })}, minute, "kid is empty"},
 		"no use":                  {[]jwks.Key{with(p256, func(k *jwks.Key) { k.Use = "" })}, minute, `use ""`},
-		"another use":             {[]jwks.Key{with(p256, func(k *jwks.Key) { k.Use = "enc" })}, minute, `use "enc"`},
+		"another use":             {[]jwks.Key{with(p256, func(k *jwks.Key) { k.Use = "ver" })}, minute, `use "ver"`},
+		"Ed25519 for encryption":  {[]jwks.Key{with(ed, func(k *jwks.Key) { k.Use = jwks.Encryption })}, minute, "nobody can encrypt to a key of spec ed25519"},
 		"another key's chain":     {[]jwks.Key{with(p256, func(k *jwks.Key) { k.Chain = ed.Chain })}, minute, "for another key"},
 		"a broken chain":          {[]jwks.Key{with(p256, func(k *jwks.Key) { k.Chain = [][]byte{{1}} })}, minute, "parsing certificate"},
 		"no max-age":              {[]jwks.Key{p256}, jwks.Options{}, "shorter than 1s"},
@@ -289,5 +290,17 @@ func TestDocumentX5CEncoding(t *testing.T) {
 	doc := document(t, []jwks.Key{k}, jwks.Options{MaxAge: time.Minute})
 	if want := `"x5c":["` + base64.StdEncoding.EncodeToString(k.Chain[0]) + `"]`; !strings.Contains(string(doc), want) {
 		t.Errorf("%s\ndoes not contain %s", doc, want)
+	}
+}
+
+// A key of two generations stands once, where it came first.
+func TestDocumentSameKeyTwice(t *testing.T) {
+	p256, ed, rsaKey := published(t, keyspec.P256, true), published(t, keyspec.Ed25519, false), published(t, keyspec.RSA2048, true)
+	opts := jwks.Options{Algorithms: []jose.SignatureAlgorithm{jose.RS384}, MaxAge: time.Minute}
+	once := document(t, []jwks.Key{p256, rsaKey, ed}, opts)
+	later := rsaKey
+	later.Chain = nil
+	if twice := document(t, []jwks.Key{p256, rsaKey, p256, later, ed, ed}, opts); !bytes.Equal(once, twice) {
+		t.Errorf("%s\nwant\n%s", twice, once)
 	}
 }

@@ -68,6 +68,28 @@ func KIDFor(kid string, alg jose.SignatureAlgorithm, algorithms []jose.Signature
 	return kid
 }
 
+// Aliases are all kids under which a key of spec can come to stand in a document, its own
+// first: whatever other key has one of them could be taken for it.
+func Aliases(kid string, spec keyspec.Spec) []string {
+	var kids []string
+	for _, entry := range Entries(kid, spec, jwa.All()) {
+		kids = append(kids, entry.KID)
+	}
+	return kids
+}
+
+// keyManagement is the alg of a key of spec that others encrypt to (RFC 7518 §4.1). An RSA key's
+// has SHA-1 in it, which is what every token has.
+func keyManagement(spec keyspec.Spec) (jose.KeyAlgorithm, error) {
+	switch {
+	case spec.RSA():
+		return jose.RSA_OAEP, nil
+	case spec.Curve() != nil:
+		return jose.ECDH_ES, nil
+	}
+	return "", fmt.Errorf("nobody can encrypt to a key of spec %s; RSA and EC keys are for that", spec)
+}
+
 // specOf is the spec of pub, which is a public key (go-jose would as gladly write a private
 // one) and, on a curve, a point of it: a token that encodes points wrongly must not get a page.
 func specOf(pub crypto.PublicKey) (keyspec.Spec, error) {

@@ -143,3 +143,24 @@ func TestKIDForMeetsEntries(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a keyset publishes, and whatever kid a token carries, is an alias of the key.
+func TestAliases(t *testing.T) {
+	if got, want := jwks.Aliases("k", keyspec.RSA3072), []string{"k", "k-RS256", "k-RS384", "k-RS512", "k-PS256", "k-PS384", "k-PS512"}; !slices.Equal(got, want) {
+		t.Errorf("an RSA key: %q, want %q", got, want)
+	}
+	for _, spec := range []keyspec.Spec{keyspec.P256, keyspec.P384, keyspec.P521, keyspec.Ed25519} {
+		if got := jwks.Aliases("k", spec); !slices.Equal(got, []string{"k"}) {
+			t.Errorf("%s: %q, want its own kid", spec, got)
+		}
+	}
+	for _, algs := range [][]jose.SignatureAlgorithm{nil, {jose.RS384}, jwa.All()} {
+		for _, spec := range keyspec.All() {
+			for _, e := range jwks.Entries("k", spec, algs) {
+				if !slices.Contains(jwks.Aliases("k", spec), e.KID) {
+					t.Errorf("%s: %q is no alias", spec, e.KID)
+				}
+			}
+		}
+	}
+}

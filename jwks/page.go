@@ -4,21 +4,21 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
-	"fmt"
 	"io"
 	"net/http"
 	"time"
 )
 
-// Page is something published: bytes made once, and how they are served. It never changes.
+// Page is something published: bytes made once, and how they are served. It never changes; how
+// long an answer with it is fresh depends on when that is given.
 type Page struct {
-	body         []byte
-	contentType  string
-	etag         string
-	cacheControl string
+	body        []byte
+	contentType string
+	etag        string
+	freshness   freshness
 }
 
-func newPage(contentType string, body []byte, maxAge time.Duration) *Page {
+func newPage(contentType string, body []byte, f freshness) *Page {
 	// Strong (RFC 9110 §8.8.3): it says the bytes are these, through restarts and on every
 	// instance. 128 bits of the hash are enough for that.
 	sum := sha256.Sum256(body)
@@ -26,13 +26,7 @@ func newPage(contentType string, body []byte, maxAge time.Duration) *Page {
 		body:        body,
 		contentType: contentType,
 		etag:        `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`,
-		// Rotation counts on nobody using a page beyond max-age: a key signs once every page
-		// without it has expired, and a revoked key is dead once every page with it has. So
-		// must-revalidate (RFC 9111 §5.2.2.2): a cache that cannot reach us answers with an
-		// error and not, as it otherwise may (§4.2.4), with what is no longer true. public
-		// (§5.2.2.9): a shared cache may keep it even if the fetch carried credentials.
-		// No s-maxage and no stale-while-revalidate: they would lengthen max-age for some.
-		cacheControl: fmt.Sprintf("public, max-age=%d, must-revalidate", int64(maxAge/time.Second)),
+		freshness:   f,
 	}
 }
 
@@ -43,8 +37,9 @@ func (p *Page) serve(w http.ResponseWriter, r *http.Request, modified time.Time)
 	h := w.Header()
 	h.Set("Content-Type", p.contentType)
 	h.Set("Etag", p.etag)
-	h.Set("Cache-Control", p.cacheControl)
-	if modified.After(time.Now()) {
+	now := time.Now()
+	h.Set("Cache-Control", p.freshness.header(now))
+	if modified.After(now) {
 		modified = time.Time{} // ServeContent neither sends it nor compares with it: see lastModified
 	}
 	http.ServeContent(refusals{w}, r, "", modified, bytes.NewReader(p.body))

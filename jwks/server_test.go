@@ -69,6 +69,10 @@ func TestServerHeadIsGet(t *testing.T) {
 				t.Errorf("%s %s: %d bytes, Content-Length %d", method, target, len(b), resp.ContentLength)
 			}
 			resp.Header.Del("Date") // may have moved on
+			if target == path || target == "/pf/JWKS" {
+				maxAge(t, resp) // is another for each answer
+				resp.Header.Del("Cache-Control")
+			}
 			got[i] = fmt.Sprint(resp.StatusCode, resp.ContentLength, resp.Header)
 		}
 		if got[0] != got[1] {

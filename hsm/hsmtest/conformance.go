@@ -52,6 +52,7 @@ func Conformance(t *testing.T, newToken func(testing.TB) hsm.Config, traits Trai
 		{"list", c.list},
 		{"same CKA_ID", c.sameID},
 		{"bad digest", c.badDigest},
+		{"one use", c.oneUse},
 		{"unknown key", c.unknownKey},
 		{"concurrency", c.concurrency},
 		{"worker killed", c.workerKilled},

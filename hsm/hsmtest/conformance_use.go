@@ -2,6 +2,7 @@ package hsmtest
 
 import (
 	"crypto"
+	"crypto/x509"
 	"errors"
 	"slices"
 	"sync"
@@ -99,6 +100,32 @@ func (c *conformance) badDigest(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// oneUse: a key that decrypts or derives does not sign, and being asked to takes nothing down.
+func (c *conformance) oneUse(t *testing.T) {
+	up := c.token.Status()
+	for _, m := range c.keys {
+		if m.request.Usage == hsm.Sign {
+			continue
+		}
+		pub, err := x509.ParsePKIXPublicKey(m.object.PublicKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := c.token.Key(refOf(m.request), pub)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, opts := range algorithms(pub) {
+			if err := signOnce(limit(t), key, opts); !errors.Is(err, hsm.ErrTemplate) {
+				t.Errorf("sign with %s: %v, want ErrTemplate", m.request.Label, err)
+			}
+		}
+	}
+	if now := c.token.Status(); now.Since != up.Since {
+		t.Error("a signature by a key that is not for it took the token down")
 	}
 }
 

@@ -3,6 +3,7 @@ package hsmtest
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -14,10 +15,14 @@ import (
 // Later has the next C_GenerateKeyPair return CKR_DEVICE_ERROR, and the key pair that it was to make
 // appear on the token d afterwards, as when an HSM finishes what nobody waits for any
 // more. The worker that asked may be gone by then, so it is this process that plays the HSM. One
-// Later at a time. What is not made when the test ends is not made at all.
-func (f *Faulty) Later(t testing.TB, d time.Duration) {
+// Later at a time. What is not made when the test ends is not made at all. over is closed when
+// the key pair is made, or will not be: SoftHSM at times fails to make one while other
+// processes come and look.
+func (f *Faulty) Later(t testing.TB, d time.Duration) (over <-chan struct{}) {
 	f.add("C_GenerateKeyPair", faultLater, 1, CKRDeviceError, 0)
+	done := make(chan struct{})
 	f.later.Go(func() {
+		defer close(done)
 		ctx := t.Context()
 		var template map[uint32][]byte
 		for template == nil {
@@ -33,6 +38,7 @@ func (f *Faulty) Later(t testing.TB, d time.Duration) {
 			t.Errorf("make the key pair later: %v", err)
 		}
 	})
+	return done
 }
 
 // pause tells whether ctx outlived it.
@@ -55,7 +61,9 @@ func (f *Faulty) generate(ctx context.Context, template map[uint32][]byte) error
 		return err
 	}
 	defer token.Close(context.WithoutCancel(ctx))
-	_, err = token.Generate(ctx, r)
+	if _, err = token.Generate(ctx, r); errors.Is(err, hsm.ErrKeyNotFound) {
+		return nil // it was made, and whoever sweeps what comes late was faster than the first signature
+	}
 	return err
 }
 

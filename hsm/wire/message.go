@@ -132,8 +132,8 @@ type Object struct {
 	// Duplicates counts further private keys with the same CKA_ID; further public ones where
 	// there is no private key.
 	Duplicates int `json:"duplicates,omitempty"`
-	// PublicKey is PKIX DER; empty where the token has no public half and the private
-	// object does not tell, or where its type is none of the key specs.
+	// PublicKey is PKIX DER; empty where the token has no public half and neither the private
+	// object nor a certificate tells, or where its type is none of the key specs.
 	PublicKey  []byte            `json:"public_key,omitempty"`
 	Attributes PrivateAttributes `json:"attributes"`
 }

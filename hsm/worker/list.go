@@ -182,6 +182,11 @@ func (s session) object(p *pair, prefix string) (o wire.Object, kind uint, err e
 		if o.PublicKey == nil {
 			o.PublicKey = v.spki()
 		}
+		if o.PublicKey == nil && !o.Public {
+			if o.PublicKey, err = s.certified(h); err != nil {
+				return wire.Object{}, 0, err
+			}
+		}
 	}
 	return o, kind, nil
 }

@@ -191,27 +191,6 @@ func TestGenerateRefuses(t *testing.T) {
 	}
 }
 
-// A key has its one use and no other.
-func TestUsages(t *testing.T) {
-	p, _ := newToken(t, 1)
-	for usage, spec := range map[wire.Usage]keyspec.Spec{wire.Sign: keyspec.RSA2048, wire.Decrypt: keyspec.RSA2048, wire.Derive: keyspec.P256} {
-		o, _, err := p.Generate(t.Context(), wire.GenerateRequest{ID: []byte(usage), Label: string(usage), Spec: spec, Usage: usage})
-		if err != nil {
-			t.Errorf("%s: %v", usage, err)
-			continue
-		}
-		for one, has := range map[wire.Usage]*bool{wire.Sign: o.Attributes.Sign, wire.Decrypt: o.Attributes.Decrypt, wire.Derive: o.Attributes.Derive} {
-			if has == nil || *has != (one == usage) {
-				t.Errorf("a key to %s: %s is wrong", usage, one)
-			}
-		}
-		_, _, err = p.Sign(t.Context(), wire.SignRequest{Key: wire.Ref{ID: o.ID}, Mechanism: wire.RSAPSS256, Data: make([]byte, 32)})
-		if (err == nil) != (usage == wire.Sign) {
-			t.Errorf("sign with a key to %s: %v", usage, err)
-		}
-	}
-}
-
 // Several keys generated, used and destroyed by many at once.
 func TestObjectsAtOnce(t *testing.T) {
 	p, _ := newToken(t, 2)

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/miekg/pkcs11"
 
+	"keysetd.example/hsm/wire"
 	"keysetd.example/internal/keyspec"
 )
 
@@ -36,6 +38,11 @@ func (v values) spki() []byte {
 	if err != nil {
 		return nil
 	}
+	return spkiOf(pub)
+}
+
+// spkiOf is nil where pub is no key spec of ours.
+func spkiOf(pub crypto.PublicKey) []byte {
 	if _, err := keyspec.Of(pub); err != nil {
 		return nil
 	}
@@ -44,6 +51,35 @@ func (v values) spki() []byte {
 		return nil
 	}
 	return der
+}
+
+// certified is the public half of a private key as the certificates with its CKA_ID tell it: Java
+// keeps those on a token, and no public key. It is nil where there are none, or they differ.
+func (s session) certified(private half) ([]byte, error) {
+	if len(private.id) == 0 {
+		return nil, nil
+	}
+	found, err := s.find("certificates", refTemplate(pkcs11.CKO_CERTIFICATE, wire.Ref{ID: private.id})...)
+	if err != nil {
+		return nil, err
+	}
+	var one []byte
+	for _, h := range found {
+		v, err := s.attributes(h, pkcs11.CKA_VALUE)
+		if err != nil {
+			return nil, err
+		}
+		cert, err := x509.ParseCertificate(v[pkcs11.CKA_VALUE])
+		if err != nil {
+			continue // not X.509
+		}
+		spki := spkiOf(cert.PublicKey)
+		if spki == nil || one != nil && !bytes.Equal(one, spki) {
+			return nil, nil
+		}
+		one = spki
+	}
+	return one, nil
 }
 
 func (v values) publicKey() (crypto.PublicKey, error) {

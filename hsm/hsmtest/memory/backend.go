@@ -12,12 +12,13 @@ import (
 
 // The codes that this token gives by itself.
 const (
-	ckrArgumentsBad        = 0x07
-	ckrDataInvalid         = 0x20
-	ckrKeyTypeInconsistent = 0x63
-	ckrPINIncorrect        = 0xA0
-	ckrPINLocked           = 0xA4
-	ckrUserNotLoggedIn     = 0x101
+	ckrArgumentsBad            = 0x07
+	ckrDataInvalid             = 0x20
+	ckrKeyTypeInconsistent     = 0x63
+	ckrKeyFunctionNotPermitted = 0x68
+	ckrPINIncorrect            = 0xA0
+	ckrPINLocked               = 0xA4
+	ckrUserNotLoggedIn         = 0x101
 )
 
 // lockedAfter wrong PINs in a row.
@@ -141,9 +142,13 @@ func (w *worker) Sign(r wire.SignRequest, timing *wire.Timing) ([]byte, error) {
 	return do(w, wire.OpSign, func() ([]byte, error) {
 		w.token.mu.Lock()
 		o, err := w.token.find(r.Key)
+		forbidden := err == nil && o.shown.Attributes.Sign != nil && !*o.shown.Attributes.Sign
 		w.token.mu.Unlock()
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
+		case forbidden:
+			return nil, &wire.Error{Code: ckrKeyFunctionNotPermitted, Function: "C_SignInit", Message: "sign"}
 		}
 		sig, err := sign(o.key, r.Mechanism, r.Data)
 		switch {
@@ -167,7 +172,7 @@ func (w *worker) Destroy(r wire.Ref) (wire.DestroyReply, error) {
 		}
 		w.token.mu.Lock()
 		defer w.token.mu.Unlock()
-		return wire.DestroyReply{Objects: w.token.remove(r)}, nil
+		return wire.DestroyReply{Objects: 2 * len(w.token.remove(r))}, nil // a private and a public key each
 	})
 }
 

@@ -82,11 +82,22 @@ func (t *Token) list(prefix string) []wire.Object {
 	return all
 }
 
-// remove returns how many objects went; the caller holds t.mu.
-func (t *Token) remove(ref wire.Ref) int {
-	before := len(t.objects)
-	t.objects = slices.DeleteFunc(t.objects, func(o *object) bool { return o.matches(ref) })
-	return 2 * (before - len(t.objects)) // a private and a public key each
+// remove returns what went; the caller holds t.mu.
+func (t *Token) remove(ref wire.Ref) (gone []*object) {
+	gone, t.objects = split(t.objects, ref)
+	return gone
+}
+
+// split parts the objects that ref names from the others.
+func split(objects []*object, ref wire.Ref) (named, others []*object) {
+	for _, o := range objects {
+		if o.matches(ref) {
+			named = append(named, o)
+		} else {
+			others = append(others, o)
+		}
+	}
+	return named, others
 }
 
 // find returns the one key that ref names; the caller holds t.mu.

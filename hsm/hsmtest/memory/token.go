@@ -24,6 +24,7 @@ type Token struct {
 	logins  int
 	started int
 	objects []*object
+	lost    []*object
 	faults  []*Fault
 	workers []*worker // alive
 	alter   func(*wire.Object)
@@ -106,7 +107,20 @@ func (t *Token) SetPIN(pin string) {
 func (t *Token) Lose(ref wire.Ref) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.remove(ref) > 0
+	gone := t.remove(ref)
+	t.lost = append(t.lost, gone...)
+	return len(gone) > 0
+}
+
+// Restore puts back a key that was lost, as somebody who has a backup would, and tells
+// whether there was one.
+func (t *Token) Restore(ref wire.Ref) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var back []*object
+	back, t.lost = split(t.lost, ref)
+	t.objects = append(t.objects, back...)
+	return len(back) > 0
 }
 
 // Objects are the keys that are there.
