@@ -7,15 +7,11 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
@@ -78,42 +74,34 @@ func (c *Client) SignJWT(ctx context.Context, keyset string, req *v1.JWTRequest)
 	if err != nil {
 		return nil, err
 	}
-	return call[v1.JWTReply](ctx, c, http.MethodPost, path(keyset)+"/jwt", body)
+	return call[v1.JWTReply](ctx, c, http.MethodPost, path(keyset)+"/jwt", body, repeatable)
 }
 
 // Sign has the keyset sign a payload or a digest.
 func (c *Client) Sign(ctx context.Context, keyset string, req *v1.SignRequest) (*v1.SignReply, error) {
-	body, err := json.Marshal(req)
-	if err != nil {
-		return nil, fmt.Errorf("writing the request: %w", err)
-	}
-	return call[v1.SignReply](ctx, c, http.MethodPost, path(keyset)+"/sign", body)
+	return post[v1.SignReply](ctx, c, path(keyset)+"/sign", req, repeatable)
 }
 
 // Keysets returns the state of every keyset that the caller may read, and of the tokens.
 func (c *Client) Keysets(ctx context.Context) (*v1.KeysetList, error) {
-	return call[v1.KeysetList](ctx, c, http.MethodGet, "/v1/keysets", nil)
+	return get[v1.KeysetList](ctx, c, "/v1/keysets")
 }
 
 // Keyset returns the state of one keyset.
 func (c *Client) Keyset(ctx context.Context, keyset string) (*v1.Keyset, error) {
-	return call[v1.Keyset](ctx, c, http.MethodGet, path(keyset), nil)
+	return get[v1.Keyset](ctx, c, path(keyset))
 }
 
 // PINRetry allows one more login to a token whose PIN was refused, and returns how the
 // token is. It does not wait for what becomes of the login.
 func (c *Client) PINRetry(ctx context.Context, token string) (*v1.Token, error) {
-	return call[v1.Token](ctx, c, http.MethodPost, "/v1/tokens/"+url.PathEscape(token)+"/pin-retry", nil)
+	return call[v1.Token](ctx, c, http.MethodPost, "/v1/tokens/"+url.PathEscape(token)+"/pin-retry", nil, repeatable)
 }
 
 // Accept makes a token that was refused because of its serial number the one that is meant, and
 // returns how it is. serial is the token's FoundSerial.
 func (c *Client) Accept(ctx context.Context, token, serial string) (*v1.Token, error) {
-	body, err := json.Marshal(&v1.AcceptRequest{Serial: serial})
-	if err != nil {
-		return nil, fmt.Errorf("writing the request: %w", err)
-	}
-	return call[v1.Token](ctx, c, http.MethodPost, "/v1/tokens/"+url.PathEscape(token)+"/accept", body)
+	return post[v1.Token](ctx, c, "/v1/tokens/"+url.PathEscape(token)+"/accept", &v1.AcceptRequest{Serial: serial}, repeatable)
 }
 
 func path(keyset string) string { return "/v1/keysets/" + url.PathEscape(keyset) }
@@ -140,59 +128,4 @@ func jwtBody(req *v1.JWTRequest) ([]byte, error) {
 		spliced = append(spliced, ',')
 	}
 	return append(spliced, body[1:]...), nil
-}
-
-// maxReply bounds what is read of a reply, in bytes. The list of a thousand keysets fits.
-const maxReply = 16 << 20
-
-func call[R any](ctx context.Context, c *Client, method, path string, body []byte) (*R, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://keysetd"+path, strings.NewReader(string(body)))
-	if err != nil {
-		return nil, fmt.Errorf("writing the request: %w", err)
-	}
-	if method == http.MethodPost {
-		req.Header.Set("Content-Type", "application/json")
-		// Signing may be repeated. The empty value, which is not sent, lets net/http do so where
-		// the daemon was restarted and a connection to the old one lay idle.
-		req.Header["Idempotency-Key"] = nil
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, c.unreachable(ctx, err)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
-	if err != nil {
-		return nil, c.unreachable(ctx, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, c.problem(resp, raw)
-	}
-	// A newer daemon may say more than this client knows, so unknown members pass.
-	reply := new(R)
-	if err := json.Unmarshal(raw, reply); err != nil {
-		return nil, fmt.Errorf("reading keysetd's reply on %s: %w", c.socket, err)
-	}
-	return reply, nil
-}
-
-// unreachable says which socket it was, and what to do.
-func (c *Client) unreachable(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("waiting for keysetd on %s: %w", c.socket, context.Cause(ctx))
-	}
-	var urlErr *url.Error
-	if errors.As(err, &urlErr) {
-		err = urlErr.Err // the URL is made up and would mislead
-	}
-	hint := "see keysetd's log"
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		hint = "start keysetd, or name its socket with " + SocketVariable
-	case errors.Is(err, syscall.ECONNREFUSED):
-		hint = "nobody listens there: start keysetd"
-	case errors.Is(err, fs.ErrPermission):
-		hint = "this user may not connect: add it to the socket's group"
-	}
-	return fmt.Errorf("%w on %s: %w; %s", ErrUnreachable, c.socket, err, hint)
 }

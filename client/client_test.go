@@ -119,6 +119,8 @@ var sentinels = map[v1.Reason]error{
 	v1.KeysetUnknown: client.ErrKeysetUnknown, v1.AlgorithmUnavailable: client.ErrAlgorithmUnavailable,
 	v1.KidNotActive: client.ErrKidNotActive, v1.PurposeMismatch: client.ErrPurposeMismatch, v1.NotGranted: client.ErrNotGranted,
 	v1.NotReady: client.ErrNotReady, v1.Unavailable: client.ErrUnavailable, v1.Overloaded: client.ErrOverloaded,
+	v1.NotYet: client.ErrNotYet, v1.RateLimited: client.ErrRateLimited, v1.Frozen: client.ErrFrozen, v1.KidUnknown: client.ErrKidUnknown,
+	v1.BadConfiguration: client.ErrBadConfiguration,
 	v1.DeadlineExceeded: client.ErrDeadlineExceeded, v1.AuditFailed: client.ErrAuditFailed, v1.Internal: client.ErrInternal,
 }
 

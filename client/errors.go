@@ -36,6 +36,11 @@ var (
 	ErrUnavailable          error = &v1.Error{Reason: v1.Unavailable}
 	ErrOverloaded           error = &v1.Error{Reason: v1.Overloaded}
 	ErrDeadlineExceeded     error = &v1.Error{Reason: v1.DeadlineExceeded}
+	ErrNotYet               error = &v1.Error{Reason: v1.NotYet}
+	ErrRateLimited          error = &v1.Error{Reason: v1.RateLimited}
+	ErrFrozen               error = &v1.Error{Reason: v1.Frozen}
+	ErrKidUnknown           error = &v1.Error{Reason: v1.KidUnknown}
+	ErrBadConfiguration     error = &v1.Error{Reason: v1.BadConfiguration}
 	ErrAuditFailed          error = &v1.Error{Reason: v1.AuditFailed}
 	ErrInternal             error = &v1.Error{Reason: v1.Internal}
 )

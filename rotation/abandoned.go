@@ -65,7 +65,7 @@ func (d Document) abandoned(number int, ended map[string]bool, now time.Time) (D
 			d.Abandoned = append(d.Abandoned, Abandoned{Attempt: o, Generation: number, Begun: intent.At, Since: now, Looked: now})
 		}
 	}
-	return d, []Event{event("abandoned", number, nil, now, "the attempt to make it was not finished")}
+	return d, []Event{event(eventAbandoned, number, nil, now, "the attempt to make it was not finished")}
 }
 
 // purged puts down how many objects of each abandoned attempt were found and destroyed, in
@@ -85,7 +85,7 @@ func (d Document) purged(found map[string]int, began, now time.Time) (Document, 
 		switch {
 		case n > 0:
 			a.Since, a.Clean = now, 0
-			events = append(events, event("removed", a.Generation, nil, now, "an abandoned attempt to make it was finished late by token "+a.Token))
+			events = append(events, event(eventRemoved, a.Generation, nil, now, "an abandoned attempt to make it was finished late by token "+a.Token))
 		case began.After(a.Begun):
 			a.Clean++
 		}

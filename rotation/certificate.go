@@ -31,13 +31,13 @@ const (
 )
 
 // CertificateLifetime is how long after its creation a key's certificate ends: the whole
-// of lead, period and retain, the longest token, and 30 days for an outage that keeps the
-// key active. Where the period is manual or retain is until-revoked, 10 years.
+// of lead, period and retain, the longest token and the longest freeze, and 30 days for an outage
+// that keeps the key active. Where the period is manual or retain is until-revoked, 10 years.
 func (p Policy) CertificateLifetime() time.Duration {
 	if p.Manual || p.RetainUntilRevoked {
 		return handLifetime
 	}
-	return p.Lead + p.Period + p.Retain + p.MaxTokenLifetime + p.ClockSkew + outageMargin
+	return p.Lead + p.Period + p.Jitter + p.Retain + p.MaxTokenLifetime + p.ClockSkew + p.MaxFreeze + outageMargin
 }
 
 // freshness is how long a page served under p may be used.

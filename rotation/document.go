@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"keysetd.example/hsm"
 )
 
 // Validate tells the first thing that cannot be in a document. Stores call it for what
@@ -34,7 +36,24 @@ func (d Document) Validate() error {
 	if active > 1 {
 		return fmt.Errorf("%d generations are active; there can be one", active)
 	}
+	for _, e := range d.Entries {
+		if e.State != Pending && e.State != Active && e.State != Retired || e.Algorithm == "" {
+			return fmt.Errorf("the entry for %q has the unknown state %q", e.Algorithm, e.State)
+		}
+	}
+	for _, r := range d.Revoked {
+		for _, g := range d.Generations {
+			if slices.ContainsFunc(g.Keys, func(k Key) bool { return k.KID == r.KID && string(k.ID) == string(r.ID) }) {
+				return fmt.Errorf("generation %d has key %s, which was revoked", g.Number, r.KID)
+			}
+		}
+	}
 	for _, i := range d.Intents {
+		for _, o := range i.Objects {
+			if i.Kind == Destroy && d.has(Key{Token: o.Token, ID: o.ID}) {
+				return fmt.Errorf("key %x on token %s is to be destroyed, and a live generation has it", o.ID, o.Token)
+			}
+		}
 		if i.Kind != Generate && i.Kind != Destroy {
 			return fmt.Errorf("the intent for generation %d is of the unknown kind %q", i.Generation, i.Kind)
 		}
@@ -60,8 +79,7 @@ func (d Document) Active() (Generation, bool) {
 	return d.first(func(g Generation) bool { return g.State == Active })
 }
 
-// Pending returns the generation that is to sign next: the first pending one of which no
-// key is lost.
+// Pending returns the first pending generation that is not impaired.
 func (d Document) Pending() (Generation, bool) {
 	return d.first(func(g Generation) bool { return g.State == Pending && !g.impaired() })
 }
@@ -78,13 +96,15 @@ func (d Document) clone() Document {
 	d.Generations = slices.Clone(d.Generations)
 	d.Intents = slices.Clone(d.Intents)
 	d.Abandoned = slices.Clone(d.Abandoned)
+	d.Entries = slices.Clone(d.Entries)
+	d.Revoked = slices.Clone(d.Revoked)
 	return d
 }
 
 // newest is the latest instant at which something of d happened. A clock that is behind
 // it cannot be right.
 func (d Document) newest() time.Time {
-	var t time.Time
+	t := d.StaleSince
 	for _, g := range d.Generations {
 		t = latest(t, g.Made, g.Published, g.Activated, g.Retired)
 	}
@@ -92,7 +112,13 @@ func (d Document) newest() time.Time {
 		t = latest(t, i.At)
 	}
 	for _, a := range d.Abandoned {
-		t = latest(t, a.Since, a.Looked)
+		t = latest(t, a.Begun, a.Since, a.Looked)
+	}
+	for _, e := range d.Entries {
+		t = latest(t, e.Published, e.Retired)
+	}
+	for _, r := range d.Revoked {
+		t = latest(t, r.At)
 	}
 	return t
 }
@@ -113,8 +139,23 @@ func (d Document) tokens() []string {
 	return slices.Compact(names)
 }
 
-// impaired reports whether a key of g is lost.
-func (g Generation) impaired() bool { return len(g.lost()) > 0 }
+// has reports whether a live generation has this key.
+func (d Document) has(k Key) bool {
+	return slices.ContainsFunc(d.Generations, func(g Generation) bool {
+		return slices.ContainsFunc(g.Keys, func(o Key) bool { return o.Token == k.Token && string(o.ID) == string(k.ID) })
+	})
+}
+
+// encrypts reports whether the keys of d are such that others encrypt to.
+func (d Document) encrypts() bool {
+	return slices.ContainsFunc(d.Generations, func(g Generation) bool { return slices.ContainsFunc(g.Keys, Key.decrypts) })
+}
+
+// decrypts reports whether k is for decryption.
+func (k Key) decrypts() bool { return k.Usage != "" && k.Usage != hsm.Sign }
+
+// impaired reports whether a key of g is lost or was revoked.
+func (g Generation) impaired() bool { return len(g.lost())+len(g.Revoked) > 0 }
 
 func (g Generation) lost() []Key {
 	var lost []Key

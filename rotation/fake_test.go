@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"keysetd.example/hsm"
+	"keysetd.example/hsm/wire"
 	"keysetd.example/internal/keyspec"
 	"keysetd.example/rotation"
 )
@@ -25,6 +26,7 @@ import (
 type fate struct {
 	mu      sync.Mutex
 	count   int
+	kinds   []string      // of effect, in their order
 	at      int           // which effect fails, counted from 1
 	persist bool          // it has its effect nevertheless
 	late    time.Duration // a key that it keeps from being made is there so much later
@@ -34,13 +36,15 @@ type fate struct {
 
 var errFate = errors.New("fate")
 
-// next returns the error of the next effect, and whether it happens.
-func (f *fate) next() (err error, happens bool) {
+// next returns the error of the next effect, of this kind, and whether it happens.
+func (f *fate) next(kind string) (err error, happens bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.count++; f.dead {
+	if f.dead {
 		return errFate, false
 	}
+	f.count++
+	f.kinds = append(f.kinds, kind)
 	if f.count != f.at {
 		return nil, true
 	}
@@ -63,16 +67,29 @@ type fakeToken struct {
 	mu      sync.Mutex
 	keys    map[string]crypto.Signer // by CKA_ID
 	labels  map[string]string
-	began   time.Time // the epoch
+	foreign map[string]hsm.Object // by CKA_ID: what the administrator brought
+	usages  map[string]hsm.Usage
+	public  map[string][]byte
+	cheap   func(keyspec.Spec) crypto.Signer // a key made beforehand, if set; then nothing is really signed either
+	began   time.Time                        // the epoch
 	down    bool
 	listed  int           // how often
 	cutOff  time.Duration // the next call to make a key ends at once, and the key is there so much later
 	takes   time.Duration // to make a key
+	slow    time.Duration // to sign
 	made    int
 	making  int
 	overlap bool               // two keys were made at once
+	fresh   int                // how often Refresh was called
 	fail    func(string) error // asked before each operation, if set
 	fate    *fate
+}
+
+func newFakeToken(fate *fate) *fakeToken {
+	return &fakeToken{
+		keys: map[string]crypto.Signer{}, labels: map[string]string{}, foreign: map[string]hsm.Object{}, usages: map[string]hsm.Usage{}, public: map[string][]byte{},
+		fate: fate,
+	}
 }
 
 func (f *fakeToken) Epoch() (time.Time, bool) {
@@ -85,11 +102,63 @@ func (f *fakeToken) Objects(_ context.Context, prefix string) (objects []hsm.Obj
 	return objects, f.effect("list", func() {
 		f.listed++
 		for _, id := range slices.Sorted(maps.Keys(f.labels)) {
-			if strings.HasPrefix(f.labels[id], prefix) {
-				objects = append(objects, hsm.Object{ID: []byte(id), Label: f.labels[id], Private: f.keys[id] != nil, Public: true})
+			if o, foreign := f.foreign[id]; foreign && f.keys[id] != nil {
+				objects = append(objects, o)
+			} else if strings.HasPrefix(f.labels[id], prefix) {
+				objects = append(objects, hsm.Object{ID: []byte(id), Label: f.labels[id], Private: f.keys[id] != nil, Public: true, PublicKey: f.public[id], Attributes: attributes(f.usages[id])})
 			}
 		}
 	})
+}
+
+// Refresh: it is always asked.
+func (f *fakeToken) Refresh() { f.set(func(f *fakeToken) { f.fresh++ }) }
+
+// attributes of a key that obeys the rules.
+func attributes(usage hsm.Usage) wire.PrivateAttributes {
+	yes, no := true, false
+	a := wire.PrivateAttributes{Token: &yes, Private: &yes, Sensitive: &yes, Extractable: &no, Sign: &no, Decrypt: &no, Derive: &no}
+	switch usage {
+	case hsm.Decrypt:
+		a.Decrypt = &yes
+	case hsm.Derive:
+		a.Derive = &yes
+	default:
+		a.Sign = &yes
+	}
+	return a
+}
+
+// bring puts a key of the administrator's on the token.
+func (f *fakeToken) bring(label string, spec keyspec.Spec, change func(*hsm.Object)) hsm.Object {
+	var key crypto.Signer
+	var err error
+	if f.cheap != nil {
+		key = f.cheap(spec)
+	} else if key, err = newKey(spec); err != nil {
+		panic(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		panic(err)
+	}
+	o := hsm.Object{ID: []byte("id of " + label), Label: label, Private: true, Public: true, PublicKey: der, Attributes: attributes(hsm.Sign)}
+	if change != nil {
+		change(&o)
+	}
+	f.set(func(f *fakeToken) {
+		f.keys[string(o.ID)], f.labels[string(o.ID)], f.foreign[string(o.ID)] = key, label, o
+	})
+	return o
+}
+
+func newKey(spec keyspec.Spec) (crypto.Signer, error) {
+	if spec == keyspec.Ed25519 {
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		return key, err
+	}
+	curves := map[keyspec.Spec]elliptic.Curve{keyspec.P256: elliptic.P256(), keyspec.P384: elliptic.P384(), keyspec.P521: elliptic.P521()}
+	return ecdsa.GenerateKey(curves[spec], rand.Reader)
 }
 
 // set changes the token; one that comes up begins an epoch.
@@ -137,7 +206,7 @@ func (f *fakeToken) effect(operation string, do func()) error {
 			return err
 		}
 	}
-	err, happens := f.fate.next()
+	err, happens := f.fate.next(operation)
 	switch {
 	case happens:
 		do()
@@ -160,12 +229,9 @@ func (f *fakeToken) Generate(ctx context.Context, r hsm.GenerateRequest) (hsm.Ob
 	}
 	var key crypto.Signer
 	var err error
-	if r.Spec == keyspec.Ed25519 {
-		_, key, err = ed25519.GenerateKey(rand.Reader)
-	} else {
-		key, err = ecdsa.GenerateKey(map[keyspec.Spec]elliptic.Curve{keyspec.P256: elliptic.P256(), keyspec.P384: elliptic.P384()}[r.Spec], rand.Reader)
-	}
-	if err != nil {
+	if f.cheap != nil {
+		key = f.cheap(r.Spec)
+	} else if key, err = newKey(r.Spec); err != nil {
 		return hsm.Object{}, err
 	}
 	der, err := x509.MarshalPKIXPublicKey(key.Public())
@@ -173,7 +239,7 @@ func (f *fakeToken) Generate(ctx context.Context, r hsm.GenerateRequest) (hsm.Ob
 		return hsm.Object{}, err
 	}
 	appear := func() {
-		f.keys[string(r.ID)], f.labels[string(r.ID)] = key, r.Label
+		f.keys[string(r.ID)], f.labels[string(r.ID)], f.usages[string(r.ID)], f.public[string(r.ID)] = key, r.Label, r.Usage, der
 		f.made++
 	}
 	var late time.Duration
@@ -212,12 +278,18 @@ type fakeSigner struct {
 func (s fakeSigner) Public() crypto.PublicKey { return s.pub }
 
 func (s fakeSigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) (sig []byte, err error) {
+	var slow time.Duration
+	s.token.set(func(f *fakeToken) { slow = f.slow })
+	time.Sleep(slow)
 	var key crypto.Signer
 	if err := s.token.effect("sign", func() { key = s.token.keys[string(s.ref.ID)] }); err != nil {
 		return nil, err
 	}
-	if key == nil {
+	switch {
+	case key == nil:
 		return nil, hsm.ErrKeyNotFound
+	case s.token.cheap != nil:
+		return []byte("a signature"), nil
 	}
 	return key.Sign(random, digest, opts)
 }

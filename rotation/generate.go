@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -31,66 +32,92 @@ const (
 
 // generate makes the next generation: intent, keys and certificates, result. If it fails
 // in the middle the intent stays, and is swept.
-func (m *Manager) generate(ctx context.Context, k *keyset) error {
-	number := k.doc.Last + 1
-	keys, err := m.makeKeys(ctx, k, number)
-	if err != nil {
-		return err
+func (m *Manager) generate(ctx context.Context, k *keyset) (err error) {
+	token := k.policy.Token
+	turn, taken := m.generating[token], false
+	k.away(func() {
+		select {
+		case turn <- struct{}{}:
+			taken = true
+		case <-ctx.Done():
+		}
+	})
+	if !taken {
+		return ctx.Err()
 	}
-	doc, events := k.doc.made(number, keys, clock())
-	return m.save(ctx, k, doc, events...)
-}
-
-// makeKeys records an attempt and makes it, when it is its turn on the token.
-func (m *Manager) makeKeys(ctx context.Context, k *keyset, number int) ([]Key, error) {
-	turn := m.generating[k.policy.Token]
-	select {
-	case turn <- struct{}{}:
-		defer func() { <-turn }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	defer func() { <-turn }()
+	// Meanwhile the configuration may have become another one.
+	if !k.wantsNext() || k.policy.Token != token {
+		return nil
 	}
-	if _, up := m.cfg.Tokens[k.policy.Token].Epoch(); !up {
-		return nil, fmt.Errorf("token %s: %w", k.policy.Token, hsm.ErrUnavailable) // went down while we queued
+	if _, up := m.cfg.Tokens[token].Epoch(); !up {
+		return fmt.Errorf("token %s: %w", token, hsm.ErrUnavailable) // went down while we queued
 	}
-	var objects []Attempt
-	for _, spec := range k.policy.Specs {
-		id := make([]byte, idLength)
-		rand.Read(id) // never fails, crypto/rand
-		label := Label{Installation: m.cfg.Installation, Keyset: k.name, Generation: number, Spec: spec}
-		objects = append(objects, Attempt{Token: k.policy.Token, Spec: spec, ID: id, Label: label.String()})
-	}
+	number, objects := k.doc.Last+1, m.attempts(k)
 	clear(k.ended) // whatever older attempt is still to be swept, on another token, counts as not ended
 	for _, o := range objects {
 		k.ended[string(o.ID)] = true // not begun, so far
 	}
 	if err := m.save(ctx, k, k.doc.begin(objects, clock())); err != nil {
-		return nil, err
+		return err
 	}
+	policy, ended := k.policy, map[string]bool{}
+	var keys []Key
+	k.away(func() { keys, err = m.makeKeys(ctx, k.name, number, policy, objects, ended) })
+	maps.Copy(k.ended, ended)
+	k.effect = m.effects.Add(1)
+	if err != nil {
+		return err
+	}
+	if _, begun := k.doc.intent(Generate, number); !begun || !k.configured || !k.doc.Removed.IsZero() {
+		return fmt.Errorf("generation %d is no longer wanted", number)
+	}
+	if where := m.kidsTaken(k, keys); where != "" {
+		return errors.New(where)
+	}
+	doc, events := k.doc.made(number, keys, k.policy, clock())
+	return m.save(ctx, k, doc, events...)
+}
+
+// wantsNext reports whether k still wants a generation to be made.
+func (k *keyset) wantsNext() bool {
+	policy, follows := k.rules()
+	return follows && k.configured && k.doc.Removed.IsZero() && !k.stale && !policy.static() && k.doc.needsNext(policy) && k.doc.mayAttempt(policy)
+}
+
+// attempts are the keys that are about to be made.
+func (m *Manager) attempts(k *keyset) (objects []Attempt) {
+	for _, spec := range k.policy.Specs {
+		id := make([]byte, idLength)
+		rand.Read(id) // never fails, crypto/rand
+		label := Label{Installation: m.cfg.Installation, Keyset: k.name, Generation: k.doc.Last + 1, Spec: spec}
+		objects = append(objects, Attempt{Token: k.policy.Token, Spec: spec, ID: id, Label: label.String()})
+	}
+	return objects
+}
+
+// makeKeys makes the keys of an attempt that is on record. It notes in ended which of them surely ended.
+func (m *Manager) makeKeys(ctx context.Context, keyset string, number int, policy Policy, objects []Attempt, ended map[string]bool) (keys []Key, err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.GenerateLimit)
 	defer cancel()
-	var keys []Key
 	for _, o := range objects {
-		key, err := m.makeKey(ctx, k, number, o)
+		ended[string(o.ID)] = false
+		object, err := m.cfg.Tokens[o.Token].Generate(ctx, hsm.GenerateRequest{ID: o.ID, Label: o.Label, Spec: o.Spec, Usage: policy.usage(o.Spec)})
+		ended[string(o.ID)] = isAnswer(err)
+		var key Key
+		if err == nil {
+			key, err = m.finish(ctx, keyset, number, policy, o, object)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("key %s on token %s: %w", o.Spec, o.Token, err)
-		}
-		if k.doc.hasKID(key.KID) || slices.ContainsFunc(keys, func(other Key) bool { return other.KID == key.KID }) {
-			return nil, fmt.Errorf("key %s on token %s: another key has its kid %s", o.Spec, o.Token, key.KID)
 		}
 		keys = append(keys, key)
 	}
 	return keys, nil
 }
 
-// makeKey makes one key pair and its certificate.
-func (m *Manager) makeKey(ctx context.Context, k *keyset, number int, o Attempt) (Key, error) {
-	token := m.cfg.Tokens[o.Token]
-	object, err := token.Generate(ctx, hsm.GenerateRequest{ID: o.ID, Label: o.Label, Spec: o.Spec, Usage: k.policy.Usage})
-	k.ended[string(o.ID)], k.effect = isAnswer(err), m.effects.Add(1)
-	if err != nil {
-		return Key{}, err
-	}
+// finish checks a key pair that was just made, and has its certificate made.
+func (m *Manager) finish(ctx context.Context, keyset string, number int, policy Policy, o Attempt, object hsm.Object) (Key, error) {
 	created := clock()
 	if !bytes.Equal(object.ID, o.ID) || object.Label != o.Label {
 		return Key{}, fmt.Errorf("asked for CKA_ID %x with label %q, the token made %x with %q", o.ID, o.Label, object.ID, object.Label)
@@ -106,17 +133,17 @@ func (m *Manager) makeKey(ctx context.Context, k *keyset, number int, o Attempt)
 	if err != nil {
 		return Key{}, fmt.Errorf("deriving its kid: %w", err)
 	}
-	key := Key{Spec: o.Spec, Token: o.Token, ID: o.ID, Label: o.Label, KID: kid, Public: object.PublicKey}
-	if m.cfg.Certify == nil {
+	key := Key{Spec: o.Spec, Token: o.Token, ID: o.ID, Label: o.Label, KID: kid, Usage: policy.usage(o.Spec), Public: object.PublicKey}
+	if m.cfg.Certify == nil || policy.Encrypts() { // a key that decrypts cannot sign its certificate
 		return key, nil
 	}
-	signer, err := token.Signer(ctx, hsm.Ref{ID: o.ID, Label: o.Label}, pub)
+	signer, err := m.cfg.Tokens[o.Token].Signer(ctx, hsm.Ref{ID: o.ID, Label: o.Label}, pub)
 	if err != nil {
 		return Key{}, fmt.Errorf("signing its certificate: %w", err)
 	}
 	key.Chain, err = m.cfg.Certify(ctx, CertRequest{
-		Keyset: k.name, Generation: number, Spec: o.Spec, KID: kid, Public: pub,
-		NotBefore: created.Add(-k.policy.ClockSkew), NotAfter: created.Add(k.policy.CertificateLifetime()),
+		Keyset: keyset, Generation: number, Spec: o.Spec, KID: kid, Public: pub,
+		NotBefore: created.Add(-policy.ClockSkew), NotAfter: created.Add(policy.CertificateLifetime()),
 		Signer: signer,
 	})
 	if err != nil {
@@ -147,13 +174,23 @@ func (d Document) hasKID(kid string) bool {
 	return slices.ContainsFunc(d.Generations, func(g Generation) bool { return slices.Contains(g.kids(), kid) })
 }
 
-// probe has a key sign once. What it signs is no token and no certificate.
+// probe has a key sign once. What it signs is no token and no certificate. A key that
+// decrypts is looked for on its token.
 func (m *Manager) probe(ctx context.Context, key Key) error {
+	token := m.cfg.Tokens[key.Token]
+	if key.Usage != "" && key.Usage != hsm.Sign {
+		objects, err := token.Objects(ctx, "")
+		if err != nil {
+			return err
+		}
+		_, err = hsm.Find(objects, hsm.Ref{ID: key.ID, Label: key.Label}, key.Usage, m.accepted(key.Token))
+		return err
+	}
 	pub, err := x509.ParsePKIXPublicKey(key.Public)
 	if err != nil {
 		return fmt.Errorf("reading its public key: %w", err)
 	}
-	signer, err := m.cfg.Tokens[key.Token].Signer(ctx, hsm.Ref{ID: key.ID, Label: key.Label}, pub)
+	signer, err := token.Signer(ctx, hsm.Ref{ID: key.ID, Label: key.Label}, pub)
 	if err != nil {
 		return err
 	}
@@ -164,4 +201,12 @@ func (m *Manager) probe(ctx context.Context, key Key) error {
 	}
 	_, err = signer.Sign(rand.Reader, data, hash)
 	return err
+}
+
+// accepted are the labels of keys on a token that may break the rules for private keys.
+func (m *Manager) accepted(token string) []string {
+	if m.cfg.Accept == nil {
+		return nil
+	}
+	return m.cfg.Accept(token)
 }

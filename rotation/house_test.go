@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -31,17 +32,28 @@ type house struct {
 	config  rotation.ManagerConfig
 	log     logBuffer
 	mu      sync.Mutex
-	broken  error // what Publish or Certify returns, if set
-	checks  map[string]*rotation.Verifiers
+	broken  error         // what Publish or Certify returns, if set
+	stepped time.Duration // by how much the wall clock was set
+	checks  map[string]*audience
+	swaps   int                      // of the page
+	swapped func(*rotation.Snapshot) // hears of each
 	manager *rotation.Manager
 	stop    func()
+	began   time.Time            // a scenario, with
+	crashed chan struct{}        // what a crash closes
+	deed    string               // which one is being done
+	named   map[[2]string]string // and the kids that deeds are about
 }
 
 func newHouse(t *testing.T) *house {
-	h := &house{t: t, fate: &fate{}, store: store.NewMemory("installation"), checks: map[string]*rotation.Verifiers{}}
-	h.token = &fakeToken{keys: map[string]crypto.Signer{}, labels: map[string]string{}, fate: h.fate}
+	h := &house{t: t, fate: &fate{}, store: store.NewMemory("installation"), checks: map[string]*audience{}}
+	h.token = newFakeToken(h.fate)
 	h.store.Inject(func(rotation.Document) store.Fault {
-		err, happens := h.fate.next()
+		err, happens := h.fate.next("save")
+		return store.Fault{Err: err, Persisted: happens}
+	})
+	h.store.InjectRaise(func(string, int, time.Time) store.Fault {
+		err, happens := h.fate.next("raise")
 		return store.Fault{Err: err, Persisted: happens}
 	})
 	h.policy = rotation.Policy{Specs: []keyspec.Spec{keyspec.P256}, Token: "hsm", Usage: wire.Sign, Period: 12 * time.Hour, Lead: 6 * time.Hour}.WithDefaults()
@@ -54,10 +66,31 @@ func newHouse(t *testing.T) *house {
 			sum := sha256.Sum256(der)
 			return hex.EncodeToString(sum[:8]), err
 		},
-		Publish: h.publish,
-		Logger:  slog.New(slog.NewTextHandler(&h.log, nil)),
+		Aliases: aliases, Publish: h.publish, Elapsed: h.elapsed(),
+		Logger: slog.New(slog.NewTextHandler(&h.log, nil)),
 	}
 	return h
+}
+
+// aliases are those of a page that has a second name for every key.
+func aliases(kid string, _ keyspec.Spec) []string { return []string{kid, kid + "-RS384"} }
+
+// elapsed is a clock that nobody sets. In a bubble nobody can set the wall clock either, so
+// a step of that one is this one's, the other way.
+func (h *house) elapsed() func() time.Duration {
+	start := time.Now()
+	return func() time.Duration {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return time.Since(start) - h.stepped
+	}
+}
+
+// setClock sets the wall clock, as far as can be seen.
+func (h *house) setClock(by time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stepped += by
 }
 
 func (h *house) isBroken() error {
@@ -78,20 +111,81 @@ func (h *house) publish(s *rotation.Snapshot) error {
 	if err := h.isBroken(); err != nil {
 		return err
 	}
-	err, happens := h.fate.next()
+	err, happens := h.fate.next("page")
 	if err != nil && !(happens && h.fate.dead) { // a page that fails is not swapped, but may be before a crash
 		return err
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.swaps++
 	for name, k := range s.Keysets {
-		if h.checks[name] == nil {
-			h.checks[name] = &rotation.Verifiers{}
+		a := h.audience(name)
+		if a.shown == k {
+			continue
 		}
-		if err := h.checks[name].Show(k.Document, h.config.Keysets[name], k.MaxAge(), time.Now()); err != nil {
+		if err := a.show(k, time.Now()); err != nil {
 			h.t.Errorf("keyset %s: %v", name, err)
 		}
 	}
-	return nil
+	if h.swapped != nil {
+		h.swapped(s)
+	}
+	return err
 }
+
+// audience of a keyset. The house is locked.
+func (h *house) audience(name string) *audience {
+	if h.checks[name] == nil {
+		h.checks[name] = newAudience()
+	}
+	return h.checks[name]
+}
+
+// accepts says that an operator accepts that verifiers may not know what signs.
+func (h *house) accepts(yes bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.audience("default").accepts = yes
+}
+
+// outlive has a token signed that is valid until exp.
+func (h *house) outlive(exp time.Time) error {
+	active, _ := h.keyset().Document.Active()
+	err := h.manager.Outlive(h.t.Context(), "default", active.Number, exp)
+	if err == nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for _, key := range active.Keys {
+			u := h.audience("default").uses[key.KID]
+			u.until = later(u.until, exp.Add(h.policy.ClockSkew))
+		}
+	}
+	return err
+}
+
+// reload puts another configuration in force.
+func (h *house) reload(keysets map[string]rotation.Policy, remove ...string) ([]rotation.Effect, error) {
+	effects, err := h.manager.Reconfigure(h.t.Context(), rotation.Change{Keysets: keysets, Remove: remove, Act: act}, h.publish)
+	if err == nil {
+		h.config.Keysets = keysets
+	}
+	return effects, err
+}
+
+// reloaded does so with only the default keyset in it, and lets the dust settle.
+func (h *house) reloaded(policy rotation.Policy) []rotation.Effect {
+	h.t.Helper()
+	effects, err := h.reload(map[string]rotation.Policy{"default": policy})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.policy = policy
+	synctest.Wait()
+	return effects
+}
+
+// act is what an operator of the tests does.
+var act = rotation.Act{By: "uid 1001", Why: "a test"}
 
 // start starts a Manager; h.stop ends it. It returns what Start returns.
 func (h *house) start() error {
@@ -153,20 +247,28 @@ func (h *house) want(state string) {
 // abandoned attempt may have made.
 func (h *house) tally() {
 	h.t.Helper()
-	docs, err := h.store.Load(h.t.Context())
+	docs, err := h.config.Store.Load(h.t.Context())
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	var want []string
 	abandoned := map[string]bool{}
+	h.token.set(func(f *fakeToken) { want = slices.Sorted(maps.Keys(f.foreign)) })
 	for _, doc := range docs {
 		for _, g := range doc.Generations {
 			for _, k := range g.Keys {
-				want = append(want, string(k.ID))
+				if !g.Static { // those are on the token whatever happens
+					want = append(want, string(k.ID))
+				}
 			}
 		}
 		if len(doc.Intents) > 0 {
 			h.t.Errorf("intents are left: %+v", doc.Intents)
+		}
+		for _, r := range doc.Revoked {
+			if r.Kept && strings.HasPrefix(r.Label, "keysetd/") {
+				want = append(want, string(r.ID))
+			}
 		}
 		for _, a := range doc.Abandoned {
 			abandoned[string(a.ID)] = true

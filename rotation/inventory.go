@@ -52,18 +52,19 @@ func (d Document) compare(token string, inv inventory, now time.Time) (Document,
 			}
 			if k.Lost.IsZero() {
 				k.Lost = now
-				events = append(events, event("lost", g.Number, []string{k.KID}, now, fmt.Sprintf("token %s is logged in and does not have its key %s", token, k.Spec)))
+				events = append(events, event(eventLost, g.Number, []string{k.KID}, now, fmt.Sprintf("token %s is logged in and does not have its key %s", token, k.Spec)))
 			} else {
 				k.Lost = time.Time{}
-				events = append(events, event("found", g.Number, []string{k.KID}, now, fmt.Sprintf("token %s has its key %s again", token, k.Spec)))
+				events = append(events, event(eventFound, g.Number, []string{k.KID}, now, fmt.Sprintf("token %s has its key %s again", token, k.Spec)))
 			}
 		}
 	}
 	return d, events
 }
 
-// strays are the objects that bear the name of d's keyset and that d knows nothing of.
-func (d Document) strays(inv inventory) []string {
+// strays are the objects that bear the name of d's keyset and that d knows nothing of. ahead
+// reports whether one of them has a number that d never gave.
+func (d Document) strays(inv inventory) (names []string, ahead bool) {
 	known := map[string]bool{}
 	for _, g := range d.Generations {
 		for _, k := range g.Keys {
@@ -78,11 +79,18 @@ func (d Document) strays(inv inventory) []string {
 	for _, a := range d.Abandoned {
 		known[string(a.ID)] = true
 	}
-	var names []string
+	for _, r := range d.Revoked {
+		known[string(r.ID)] = true // kept, or still to be destroyed
+	}
 	for _, o := range inv.labelled[d.Keyset] {
-		if !known[string(o.ID)] {
-			names = append(names, fmt.Sprintf("%s (CKA_ID %x)", o.Label, o.ID))
+		if known[string(o.ID)] {
+			continue
+		}
+		names = append(names, fmt.Sprintf("%s (CKA_ID %x)", o.Label, o.ID))
+		// A public key anybody with a session could have put there.
+		if l, err := ParseLabel(o.Label); err == nil && o.Private && l.Generation > d.Last {
+			ahead = true
 		}
 	}
-	return names
+	return names, ahead
 }

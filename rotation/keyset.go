@@ -3,20 +3,22 @@ package rotation
 import (
 	"context"
 	"strings"
+	"sync"
 	"time"
 )
 
-// keyset is what the Manager knows of one keyset.
+// keyset is what the Manager knows of one keyset. Whoever reads or changes it holds mu, and
+// lets go of it for as long as a token works (see away): an operator's revocation waits for no
+// token.
 type keyset struct {
-	name       string
+	name string
+
+	mu         sync.Mutex
 	policy     Policy
 	configured bool
+	running    bool // a worker is at it
+	woken      bool // it is to be looked at at once
 
-	// The scheduler's alone.
-	running bool // a worker has the rest
-	woken   bool // it is to be looked at at once
-
-	// The scheduler's, or the worker's while running.
 	doc    Versioned
 	stale  bool      // a Save failed: the store may hold another document
 	dirty  bool      // the snapshot does not show doc yet
@@ -27,46 +29,90 @@ type keyset struct {
 
 	effect  uint64               // its latest on a token, in the Manager's count
 	counted map[string]time.Time // the epoch in which doc was last compared with each token's inventory
+	listed  time.Time            // when it was compared last
 	strays  map[string][]string  // what each inventory had that doc knows nothing of
+	ahead   map[string]bool      // the tokens with keys whose numbers doc never gave
 	ended   map[string]bool      // by CKA_ID: attempts on record that surely ended; any other may not have
 	alarmed map[string]bool      // by CKA_ID: the lost keys of which an alarm was raised
+
+	marks watermarks
 }
 
 func newKeyset(name string) *keyset {
 	return &keyset{
 		name: name, failed: failures{},
 		doc:     Versioned{Document: Document{Format: Format, Keyset: name}},
-		counted: map[string]time.Time{}, strays: map[string][]string{}, ended: map[string]bool{}, alarmed: map[string]bool{},
+		counted: map[string]time.Time{}, strays: map[string][]string{}, ahead: map[string]bool{}, ended: map[string]bool{}, alarmed: map[string]bool{},
+		marks: watermarks{writing: make(chan struct{}, 1)},
 	}
 }
 
-// Two steps are the Manager's own: they make what Plan relies on true, and come alone.
+// away lets go of k while f works on a token. What k is may be another thing afterwards.
+func (k *keyset) away(f func()) {
+	k.mu.Unlock()
+	defer k.mu.Lock()
+	f()
+}
+
+// rules returns the policy that k follows: that of the configuration, or that by which a
+// removed keyset goes. follows is false for one that merely vanished from the configuration, or
+// that the configuration wants to be what it cannot be.
+func (k *keyset) rules() (policy Policy, follows bool) {
+	switch {
+	case k.configured:
+		return k.policy, k.doc.conflict(k.policy) == ""
+	case !k.doc.Removed.IsZero():
+		return k.doc.farewell(), true
+	}
+	return Policy{}, false
+}
+
+// gone reports whether d is only the memory of a keyset that was removed.
+func (d Document) gone() bool {
+	return !d.Removed.IsZero() && len(d.Generations)+len(d.Intents)+len(d.Abandoned) == 0
+}
+
+// Some steps are the Manager's own: they make what Plan relies on true, and come alone.
 var (
 	stepLoad    = Step{Kind: "load"}
 	stepPublish = Step{Kind: "show"}
+	stepRestore = Step{Kind: "restore"}
 )
 
 // due returns the steps that are due for k, and when the next one will be.
 func (k *keyset) due(obs Observation, now time.Time) (steps []Step, next time.Time) {
+	policy, follows := k.rules()
 	switch {
 	case k.stale:
 		return []Step{stepLoad}, time.Time{}
 	case k.dirty:
 		return []Step{stepPublish}, time.Time{}
-	case !k.configured:
+	case !follows:
 		return nil, time.Time{}
+	case k.configured && !k.doc.Removed.IsZero():
+		return []Step{stepRestore}, time.Time{}
 	}
-	return Plan(k.doc.Document, k.policy, obs, now)
+	return Plan(k.doc.Document, policy, obs, now)
 }
+
+// never is when a keyset is looked at of which nothing is due by time, unless it is woken.
+const never = 24 * time.Hour
 
 // agenda returns the step that is to be done for k now, if any, and notes when to look next.
 func (m *Manager) agenda(k *keyset, now time.Time) (Step, bool) {
+	m.recount(k, now)
 	steps, next := k.due(m.observe(k, now), now)
 	if len(steps) == 0 {
 		clear(k.failed) // what failed is no longer wanted, or cannot be tried
 	}
 	step, work, wait := k.failed.first(steps, now)
-	k.look = now.Add(maxSleep)
+	k.look = now.Add(never)
+	switch {
+	case k.doc.lost():
+		k.look = now.Add(recountAfter)
+	case m.clockTrouble(k, now) != "":
+		k.look = now.Add(maxSleep)
+	}
 	for _, t := range []time.Time{next, wait} {
 		if !t.IsZero() && t.Before(k.look) {
 			k.look = t
@@ -75,8 +121,11 @@ func (m *Manager) agenda(k *keyset, now time.Time) (Step, bool) {
 	return step, work
 }
 
-// work does what is due for k until nothing is, and gives k back.
+// work does what is due for k until nothing is.
 func (m *Manager) work(ctx context.Context, k *keyset) {
+	k.mu.Lock()
+	defer m.poke()
+	defer k.mu.Unlock()
 	for ctx.Err() == nil {
 		step, work := m.agenda(k, clock())
 		if !work {
@@ -89,10 +138,7 @@ func (m *Manager) work(ctx context.Context, k *keyset) {
 			m.logStep(ctx, k, step)
 		}
 	}
-	select {
-	case m.done <- k:
-	case <-ctx.Done():
-	}
+	k.running = false
 }
 
 // logStep logs a step that was done. Those of every epoch are for who looks closely.

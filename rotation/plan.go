@@ -18,11 +18,17 @@ const (
 	StepInventory StepKind = "inventory"
 	// StepActivate: the pending generation becomes active and the active one retired.
 	StepActivate StepKind = "activate"
+	// StepEntries: bring the algorithms' own kids to where they should be.
+	StepEntries StepKind = "entries"
+	// StepDismiss: a pending generation is no longer wanted; retire it.
+	StepDismiss StepKind = "dismiss"
 	// StepSweep: an attempt to make a generation was left behind; destroy what there is of
 	// it, then record what may come of it yet as abandoned.
 	StepSweep StepKind = "sweep"
 	// StepGenerate: make the next generation.
 	StepGenerate StepKind = "generate"
+	// StepAdopt: make the administrator's keys on the token the next generation.
+	StepAdopt StepKind = "adopt"
 	// StepWithdraw: take a retired generation off the page, and put down that its keys are
 	// to be destroyed.
 	StepWithdraw StepKind = "withdraw"
@@ -63,6 +69,12 @@ type Observation struct {
 	Counted map[string]bool
 	// ClockSuspect: the clock cannot be right.
 	ClockSuspect bool
+	// Ahead: a token has keys of this keyset with numbers that the document never gave. The store
+	// is an old one, or was lost, and nothing is made beside them (invariant 5).
+	Ahead bool
+	// Watermarks are until when a token may be valid that a generation signed, where that is
+	// later than the document guarantees.
+	Watermarks map[int]time.Time
 }
 
 // up reports whether all of these tokens can be used.
@@ -97,7 +109,9 @@ const maxPending = 3
 // that came up counts as down until its inventory tells what is on it.
 //
 // While the clock is suspect nothing is done that depends on the time or records it, except
-// that inventories are taken.
+// that inventories are taken and revoked keys destroyed.
+//
+// In a freeze nothing is activated because of the calendar or the configuration, and nothing leaves the page.
 func Plan(doc Document, policy Policy, obs Observation, now time.Time) (steps []Step, next time.Time) {
 	add := func(kind StepKind, generation int, format string, args ...any) {
 		steps = append(steps, Step{Kind: kind, Generation: generation, Reason: fmt.Sprintf(format, args...)})
@@ -126,14 +140,15 @@ func Plan(doc Document, policy Policy, obs Observation, now time.Time) (steps []
 			steps = append(steps, Step{Kind: StepInventory, Token: name, Reason: "it came up"})
 		}
 	}
-	if pending, at, ok := doc.activation(policy); trusted && ok && obs.counted(pending.tokens()...) && due(at) {
-		switch active, signing := doc.Active(); {
-		case !signing:
-			add(StepActivate, pending.Number, "no generation is active")
-		case active.impaired():
-			add(StepActivate, pending.Number, "generation %d has lost a key", active.Number)
-		default:
-			add(StepActivate, pending.Number, "the period of generation %d is over", active.Number)
+	if a, ok := doc.activation(policy); trusted && ok && obs.counted(a.tokens()...) && due(a.at) {
+		add(StepActivate, a.Number, "%s", a.why)
+	}
+	if trusted && doc.Removed.IsZero() {
+		if why := doc.entriesDue(policy, due); why != "" {
+			add(StepEntries, 0, "%s", why)
+		}
+		if g, ok := doc.dismissible(policy, due); ok {
+			add(StepDismiss, g.Number, "the configuration no longer wants it")
 		}
 	}
 	// An attempt of unknown end on the token blocks the next one there, or a token that
@@ -148,21 +163,34 @@ func Plan(doc Document, policy Policy, obs Observation, now time.Time) (steps []
 			add(StepSweep, i.Generation, "an attempt to make it was not finished")
 		}
 	}
-	if trusted && !attempt && obs.counted(policy.Token) && doc.needsNext() && doc.mayAttempt(policy) {
-		add(StepGenerate, doc.Last+1, "no generation is pending")
+	if trusted && obs.counted(policy.Token) && doc.Removed.IsZero() {
+		switch adopts, why := doc.adoption(policy); {
+		case adopts != "":
+			add(StepAdopt, doc.Last+1, "%s", why)
+		case !policy.static() && !attempt && !obs.Ahead && doc.needsNext(policy) && doc.mayAttempt(policy):
+			add(StepGenerate, doc.Last+1, "no generation is pending")
+		}
 	}
 	for _, g := range doc.Generations {
-		// A zero RetainUntil was a promise to stay until revoked, or is not settled yet.
-		if !trusted || g.State != Retired || g.RetainUntil.IsZero() || policy.RetainUntilRevoked || !obs.counted(g.tokens()...) {
+		// A zero RetainUntil is a promise to stay, or is not settled yet.
+		if !trusted || g.State != Retired || g.RetainUntil.IsZero() || g.kept(policy) || !obs.counted(g.tokens()...) {
 			continue
 		}
-		if due(g.RetainUntil) {
+		mark := obs.Watermarks[g.Number]
+		if !mark.IsZero() {
+			mark = mark.Add(policy.ClockSkew)
+		}
+		if due(latest(g.RetainUntil, doc.FrozenUntil, mark)) {
 			add(StepWithdraw, g.Number, "it was retained long enough")
 		}
 	}
 	for _, i := range doc.Intents {
-		if i.Kind == Destroy && trusted && obs.counted(i.tokens()...) {
-			add(StepDestroy, i.Generation, "it was taken off the page")
+		if i.Kind == Destroy && (trusted || i.Revoked) && obs.counted(i.tokens()...) {
+			if i.Revoked {
+				add(StepDestroy, i.Generation, "it was revoked")
+			} else {
+				add(StepDestroy, i.Generation, "it was taken off the page")
+			}
 		}
 	}
 	for _, name := range names {
@@ -175,15 +203,33 @@ func Plan(doc Document, policy Policy, obs Observation, now time.Time) (steps []
 
 // needsNext reports whether there is no generation to become active next, and another one
 // may be made: not one after the other for a token that loses each.
-func (d Document) needsNext() bool {
-	_, pending := d.Pending()
+func (d Document) needsNext(policy Policy) bool {
+	if d.dismissed() >= maxDismissed {
+		return false
+	}
 	waiting := 0
 	for _, g := range d.Generations {
-		if g.State == Pending {
+		if g.State == Pending && g.fits(policy) {
+			if !g.impaired() {
+				return false
+			}
 			waiting++
 		}
 	}
-	return !pending && waiting < maxPending
+	return waiting < maxPending
+}
+
+// maxDismissed bounds how many generations stay published that never signed: a configuration
+// that is changed to and fro would fill token and page.
+const maxDismissed = 16
+
+func (d Document) dismissed() (n int) {
+	for _, g := range d.Generations {
+		if g.Dismissed {
+			n++
+		}
+	}
+	return n
 }
 
 // mayAttempt reports whether the record has room for what may become of one more attempt.

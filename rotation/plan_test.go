@@ -29,16 +29,17 @@ func testPolicy() Policy {
 		Specs: []keyspec.Spec{keyspec.P256}, Token: "hsm", Usage: wire.Sign,
 		Period: 12 * time.Hour, Lead: 6 * time.Hour, Retain: 12 * time.Hour,
 		ClockSkew: 30 * time.Second, MaxAge: 5 * time.Minute, MaxTokenLifetime: time.Hour,
+		MaxFreeze: 7 * 24 * time.Hour, ManualPerDay: 5, ManualBurst: 5,
 	}
 }
 
 func gen(number int, state State, change ...func(*Generation)) Generation {
-	g := Generation{Number: number, State: state, Keys: []Key{{Spec: keyspec.P256, Token: "hsm", ID: []byte{byte(number)}, KID: "kid"}}, Made: t0}
+	g := Generation{Number: number, State: state, Keys: []Key{{Spec: keyspec.P256, Token: "hsm", ID: []byte{byte(number)}, KID: fmt.Sprintf("kid-%d", number)}}, Made: t0, Lifetime: time.Hour}
 	switch state {
 	case Pending:
 		g.Published, g.UsableFrom = t0, at("5m30s")
 	case Active:
-		g.Published, g.UsableFrom, g.Activated = at("-6h"), at("-5h"), t0
+		g.Published, g.UsableFrom, g.Activated, g.Scheduled = at("-6h"), at("-5h"), t0, t0
 	case Retired:
 		g.Published, g.UsableFrom, g.Activated, g.Retired, g.RetainUntil = at("-18h"), at("-17h"), at("-12h"), t0, at("12h")
 	}
@@ -49,9 +50,11 @@ func gen(number int, state State, change ...func(*Generation)) Generation {
 }
 
 func document(gens ...Generation) Document {
-	d := Document{Format: Format, Keyset: "default", Last: 9, Generations: gens, StaleUntil: at("5m30s"), Served: testPolicy().freshness()}
+	d := Document{Format: Format, Keyset: "default", Last: 9, Generations: gens, StaleUntil: at("5m30s"), StaleSince: t0, Served: testPolicy().freshness()}
+	terms := testPolicy().farewell()
+	d.Farewell = &terms
 	if len(gens) == 0 {
-		d.Last, d.StaleUntil = 0, time.Time{}
+		d.Last, d.StaleUntil, d.StaleSince = 0, time.Time{}, time.Time{}
 	}
 	return d
 }
@@ -138,9 +141,9 @@ func TestPlan(t *testing.T) {
 			now: at("11h59m59.999999999s"), next: at("12h")},
 		{name: "retain over", doc: document(gen(1, Retired), gen(2, Active), gen(3, Pending, func(g *Generation) { g.Published = at("11h") })),
 			now: at("12h"), want: []string{"withdraw 1"}, next: at("17h")},
-		{name: "retained until revoked", doc: document(gen(1, Retired), gen(2, Active), gen(3, Pending)), policy: forever, now: at("11h"), next: at("12h")},
-		{name: "retired with a promise until revoked", doc: document(gen(1, Retired, func(g *Generation) { g.RetainUntil = time.Time{} })),
-			now: at("1000h"), want: []string{"generate 10"}},
+		{name: "retained until revoked", doc: document(gen(1, Retired), gen(2, Active), gen(3, Pending)), policy: forever, now: at("11h"), want: []string{"settle 1"}, next: at("12h")},
+		{name: "retained until revoked no longer: from now on, and nothing goes before that is put down",
+			doc: document(gen(1, Retired, func(g *Generation) { g.RetainUntil = time.Time{} }), gen(2, Active), gen(3, Pending)), now: at("11h"), want: []string{"settle 1"}, next: at("12h")},
 		{name: "a month asleep", doc: document(gen(1, Retired), gen(2, Active), gen(3, Pending)), now: at("720h"), want: []string{"activate 3", "withdraw 1"}},
 		{name: "an attempt left behind comes before the next",
 			doc: func() Document {
@@ -250,17 +253,27 @@ func TestTransitionsLeaveTheirDocumentAlone(t *testing.T) {
 	doc := document(gen(1, Retired), gen(2, Active), gen(3, Pending, func(g *Generation) { g.Published = time.Time{} }))
 	doc.Intents = []Intent{attempt(4, Generate), attempt(5, Destroy)}
 	doc.Abandoned = []Abandoned{late("x"), late("y")}
+	doc.Entries = []Entry{{Algorithm: "RS384", State: Active, Published: t0}, {Algorithm: "PS256", State: Pending}, {Algorithm: "RS512", State: Retired}}
+	doc.Revoked = []Revocation{{KID: "old", ID: []byte("old"), At: t0}}
 	doc = deep(doc)
 	want := deep(doc)
-	doc.settle(testPolicy(), t0)
+	doc.settle(testPolicy(), nil, t0)
 	doc.begin(nil, t0)
-	doc.made(4, nil, t0)
+	doc.made(4, nil, testPolicy(), t0)
 	doc.abandoned(4, nil, t0)
 	doc.purged(map[string]int{"x": 1, "y": 0}, t0, t0)
 	doc.compare("hsm", newInventory("i", nil), t0)
-	doc.activate(3, t0)
+	doc.activate(3, testPolicy(), Event{At: t0})
+	doc.dismiss(3, t0)
 	doc.withdraw(1, t0)
-	doc.destroyed(5, t0)
+	doc.destroyed(5, doc.Intents[1].Objects, t0)
+	doc.entries(testPolicy(), t0)
+	doc.adopted(Pending, nil, testPolicy(), t0)
+	doc.revoke(RevokeAct{All: true, AcceptUnpublished: true}, testPolicy(), true, t0)
+	doc.remove(Act{}, testPolicy(), t0)
+	doc.restore(t0)
+	doc.acceptClock(Act{}, time.Hour, at("-1h"))
+	forecast(doc, testPolicy(), Observation{}, t0)
 	if !reflect.DeepEqual(doc, want) {
 		t.Errorf("a transition changed the document it was given:\n%+v\nwas\n%+v", doc, want)
 	}

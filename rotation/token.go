@@ -23,6 +23,8 @@ type Token interface {
 	// found them: what is not among them was not on the token. It may be the same list for
 	// the whole of an epoch, except for what Generate and Destroy changed.
 	Objects(ctx context.Context, prefix string) ([]hsm.Object, error)
+	// Refresh has the next Objects list the token anew, unless it was listed a moment ago.
+	Refresh()
 	// Epoch tells when the epoch that is up began, no two at the same instant; false while
 	// the token cannot be used.
 	Epoch() (began time.Time, up bool)

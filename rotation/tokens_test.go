@@ -1,7 +1,6 @@
 package rotation_test
 
 import (
-	"crypto"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,7 +15,8 @@ func moved(t *testing.T) (h *house, fresh *fakeToken) {
 	h = newHouse(t)
 	h.mustStart()
 	h.stop()
-	fresh = &fakeToken{keys: map[string]crypto.Signer{}, labels: map[string]string{}, fate: h.fate, began: time.Now()}
+	fresh = newFakeToken(h.fate)
+	fresh.began = time.Now()
 	h.config.Tokens["new"] = fresh
 	h.policy.Token = "new"
 	h.config.Keysets["default"] = h.policy

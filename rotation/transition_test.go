@@ -45,7 +45,7 @@ func TestSettlePublished(t *testing.T) {
 			if tt.policy != nil {
 				tt.policy(&policy)
 			}
-			doc, events := doc.settle(policy, at("1h"))
+			doc, events := doc.settle(policy, nil, at("1h"))
 			g, _ := doc.Find(2)
 			if !g.Published.Equal(at("1h")) || !g.UsableFrom.Equal(at(tt.usableFrom)) || !doc.StaleUntil.Equal(at(tt.stale)) {
 				t.Errorf("published %v, usable from %v, stale until %v; want 1h, %s, %s", g.Published, g.UsableFrom, doc.StaleUntil, tt.usableFrom, tt.stale)
@@ -70,27 +70,27 @@ func TestSettleFreshness(t *testing.T) {
 
 	lowered := policy
 	lowered.MaxAge = time.Minute
-	got, _ := doc.settle(lowered, at("1h"))
+	got, _ := doc.settle(lowered, nil, at("1h"))
 	if g, _ := got.Find(2); !got.StaleUntil.Equal(at("1h5m30s")) || !g.UsableFrom.Equal(at("5m30s")) {
 		t.Errorf("max-age lowered: stale until %v, pending usable from %v", got.StaleUntil, g.UsableFrom)
 	}
 	// A generation published a minute later waits for the bodies of before.
 	got.Generations = append(got.Generations, unpublished(3))
-	got, _ = got.settle(lowered, at("1h1m"))
+	got, _ = got.settle(lowered, nil, at("1h1m"))
 	if g, _ := got.Find(3); !g.UsableFrom.Equal(at("1h5m30s")) {
 		t.Errorf("published after max-age was lowered: usable from %v", g.UsableFrom)
 	}
 
 	skewed := policy
 	skewed.ClockSkew += time.Minute
-	got, _ = doc.settle(skewed, at("1h"))
+	got, _ = doc.settle(skewed, nil, at("1h"))
 	if g, _ := got.Find(2); !g.UsableFrom.Equal(at("6m30s")) {
 		t.Errorf("skew grown by a minute: pending usable from %v", g.UsableFrom)
 	}
 
 	// Nothing was served, so nothing can be stale.
 	fresh := Document{Format: Format, Keyset: "default"}
-	if got, _ := fresh.settle(policy, t0); !got.StaleUntil.IsZero() || got.Served != policy.freshness() {
+	if got, _ := fresh.settle(policy, nil, t0); !got.StaleUntil.IsZero() || got.Served != policy.freshness() {
 		t.Errorf("a keyset never served: stale until %v, served %+v", got.StaleUntil, got.Served)
 	}
 }
@@ -98,7 +98,7 @@ func TestSettleFreshness(t *testing.T) {
 func TestActivateRetireWithdrawDestroy(t *testing.T) {
 	policy := testPolicy()
 	doc := document(gen(1, Active), gen(2, Pending))
-	doc, events := doc.activate(2, at("12h"))
+	doc, events := doc.activate(2, policy, event(eventActivated, 2, nil, at("12h"), "because"))
 	one, _ := doc.Find(1)
 	two, _ := doc.Active()
 	if two.Number != 2 || !two.Activated.Equal(at("12h")) || one.State != Retired || !one.Retired.IsZero() || !one.RetainUntil.IsZero() {
@@ -111,18 +111,7 @@ func TestActivateRetireWithdrawDestroy(t *testing.T) {
 		t.Errorf("while the swap is under way it is retired since %v", doc.Since(one))
 	}
 
-	forever := policy
-	forever.RetainUntilRevoked = true
-	kept, _ := doc.settle(forever, at("12h1s"))
-	if one, _ := kept.Find(1); !one.Retired.Equal(at("12h1s")) || !one.RetainUntil.IsZero() {
-		t.Errorf("retained until revoked: %+v", one)
-	}
-	// The promise stands although the policy changes.
-	if kept, _ = kept.settle(policy, at("13h")); !kept.Generations[0].RetainUntil.IsZero() {
-		t.Errorf("a promise until revoked now ends %v", kept.Generations[0].RetainUntil)
-	}
-
-	doc, events = doc.settle(policy, at("12h1s"))
+	doc, events = doc.settle(policy, nil, at("12h1s"))
 	if one, _ := doc.Find(1); !one.Retired.Equal(at("12h1s")) || !one.RetainUntil.Equal(at("24h1s")) {
 		t.Errorf("retained 12h after the swap, not after the decision: %+v", one)
 	}
@@ -134,8 +123,8 @@ func TestActivateRetireWithdrawDestroy(t *testing.T) {
 	if _, there := doc.Find(1); there || len(doc.Intents) != 1 || doc.Intents[0].Kind != Destroy || string(doc.Intents[0].Objects[0].ID) != "\x01" {
 		t.Errorf("after withdraw: %+v", doc)
 	}
-	doc, events = doc.destroyed(1, at("24h2s"))
-	if len(doc.Intents) != 0 || events[0].What != "destroyed" || events[0].KIDs[0] != "kid" {
+	doc, events = doc.destroyed(1, doc.Intents[0].Objects, at("24h2s"))
+	if len(doc.Intents) != 0 || events[0].What != "destroyed" || events[0].KIDs[0] != "kid-1" {
 		t.Errorf("after destroyed: %+v, %+v", doc.Intents, events)
 	}
 }
@@ -145,40 +134,9 @@ func TestNumbersAreUsedUpByAttempts(t *testing.T) {
 	doc = doc.begin([]Attempt{{Token: "hsm"}}, t0)
 	doc, _ = doc.abandoned(1, nil, t0)
 	doc = doc.begin([]Attempt{{Token: "hsm"}}, t0)
-	doc, _ = doc.made(2, []Key{{Spec: keyspec.P256}}, t0)
+	doc, _ = doc.made(2, []Key{{Spec: keyspec.P256}}, testPolicy(), t0)
 	if doc.Last != 2 || len(doc.Generations) != 1 || doc.Generations[0].Number != 2 || len(doc.Intents) != 0 {
 		t.Errorf("%+v", doc)
-	}
-}
-
-func TestSinceAndUntil(t *testing.T) {
-	manual, forever := testPolicy(), testPolicy()
-	manual.Manual, forever.RetainUntilRevoked = true, true
-	for _, tt := range []struct {
-		name         string
-		doc          Document
-		number       int
-		policy       Policy
-		since, until time.Time
-	}{
-		{"pending, not published", document(gen(1, Active), unpublished(2)), 2, testPolicy(), t0, time.Time{}},
-		{"pending", document(gen(1, Active), gen(2, Pending)), 2, testPolicy(), t0, at("12h")},
-		{"pending, late", document(gen(1, Active), gen(2, Pending, func(g *Generation) { g.Published = at("7h") })), 2, testPolicy(), at("7h"), at("13h")},
-		{"pending, none active", document(gen(2, Pending)), 2, testPolicy(), t0, at("5m30s")},
-		{"pending, by hand", document(gen(1, Active), gen(2, Pending)), 2, manual, t0, time.Time{}},
-		{"active", document(gen(1, Active), gen(2, Pending)), 1, testPolicy(), t0, at("12h")},
-		{"active, the pending one late", document(gen(1, Active), gen(2, Pending, func(g *Generation) { g.Published = at("7h") })), 1, testPolicy(), t0, at("13h")},
-		{"active alone", document(gen(1, Active)), 1, testPolicy(), t0, at("12h")},
-		{"active, by hand", document(gen(1, Active), gen(2, Pending)), 1, manual, t0, time.Time{}},
-		{"retired", document(gen(1, Retired), gen(2, Active)), 1, testPolicy(), t0, at("12h")},
-		{"retired until revoked", document(gen(1, Retired), gen(2, Active)), 1, forever, t0, time.Time{}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			g, _ := tt.doc.Find(tt.number)
-			if since, until := tt.doc.Since(g), tt.doc.Until(g, tt.policy); !since.Equal(tt.since) || !until.Equal(tt.until) {
-				t.Errorf("since %v until %v, want %v and %v", since, until, tt.since, tt.until)
-			}
-		})
 	}
 }
 

@@ -183,7 +183,7 @@ func TestManagerRefusesAKIDTwice(t *testing.T) {
 		h.mustStart()
 		defer h.stop()
 		h.want("1 active")
-		if got := h.keyset().Problem; !strings.Contains(got, "another key has its kid always") {
+		if got := h.keyset().Problem; !strings.Contains(got, "kid \"always\" stands for a key of generation 1") {
 			t.Errorf("problem %q", got)
 		}
 	})

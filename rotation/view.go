@@ -12,8 +12,19 @@ import (
 // view is k as readers should see it.
 func (m *Manager) view(k *keyset, now time.Time) *Keyset {
 	v := &Keyset{Name: k.name, Configured: k.configured, Policy: k.policy, Document: k.doc.Document}
-	if !k.configured {
-		v.Problem = "it is in the store and not in the configuration; it is served as stored and nothing is done to it: configure it again, or remove it"
+	policy, follows := k.rules()
+	switch {
+	case !k.configured && follows:
+		v.Policy = policy
+		v.Problem = strings.Join(append(k.failures(), m.unconfigured(k)...), "; ")
+		return v
+	case !k.configured:
+		v.Policy = Policy{}
+		v.Problem = "it is in the store and not in the configuration; it is served as stored and nothing is done to it: configure it again, or remove it with `keysetctl reload --remove " + k.name + "`"
+		return v
+	case !follows:
+		v.Configured, v.Policy = false, Policy{} // it is shown as what it is, not as what it cannot be
+		v.Problem = k.doc.conflict(k.policy)
 		return v
 	}
 	active, _ := k.doc.Active()
@@ -27,10 +38,31 @@ func (m *Manager) view(k *keyset, now time.Time) *Keyset {
 	v.Next = next
 	parts := k.failures()
 	parts = append(parts, k.losses()...)
+	parts = append(parts, k.revoked(now)...)
 	parts = append(parts, m.unconfigured(k)...)
 	parts = append(parts, m.obstacles(k, steps, obs, now)...)
 	v.Problem = strings.Join(parts, "; ")
 	return v
+}
+
+// revoked says what cannot be signed since a key was revoked, and until when.
+func (k *keyset) revoked(now time.Time) (parts []string) {
+	active, signing := k.doc.Active()
+	if len(k.doc.Revoked) == 0 || signing && len(active.Revoked) == 0 {
+		return nil
+	}
+	what := "no key signs, since the active one was revoked"
+	if signing {
+		what = fmt.Sprintf("key %s of the active generation was revoked", strings.Join(active.Revoked, ", "))
+	}
+	a, ok := k.doc.activation(k.policy)
+	switch {
+	case ok:
+		return []string{fmt.Sprintf("%s; generation %d takes over at %s, when every verifier can know it: `keysetctl revoke` with --accept-unpublished does not wait", what, a.Number, a.at.Format(time.RFC3339))}
+	case k.policy.static():
+		return []string{what + "; name another active key in the configuration and reload"}
+	}
+	return []string{what + "; the next generation is being made"}
 }
 
 // failures says what was tried and failed.
@@ -49,7 +81,7 @@ func (k *keyset) failures() (parts []string) {
 func (k *keyset) losses() (parts []string) {
 	for _, g := range k.doc.Generations {
 		for _, key := range g.lost() {
-			parts = append(parts, fmt.Sprintf("key %s (%s, %s, generation %d) is lost since %s: token %s is logged in and does not have it; it stays published and does not sign: bring it back to the token and restart keysetd",
+			parts = append(parts, fmt.Sprintf("key %s (%s, %s, generation %d) is lost since %s: token %s is logged in and does not have it; it stays published and does not sign: bring it back to the token, which is looked at every minute",
 				key.KID, key.Spec, g.State, g.Number, key.Lost.Format(time.RFC3339), key.Token))
 		}
 	}
@@ -74,14 +106,20 @@ func (m *Manager) unconfigured(k *keyset) (parts []string) {
 
 // obstacles says what keeps k from what would be due.
 func (m *Manager) obstacles(k *keyset, steps []Step, obs Observation, now time.Time) (parts []string) {
-	if obs.ClockSuspect {
-		parts = append(parts, fmt.Sprintf("the clock is behind %s, of which the store tells already; nothing is activated, retired or destroyed until it agrees: set the clock",
-			k.doc.newest().Format(time.RFC3339)))
+	if why := m.clockTrouble(k, now); why != "" {
+		parts = append(parts, why+"; nothing is activated, retired or destroyed until it agrees: set the clock, or accept it with `keysetctl clock accept`")
 	}
-	if k.doc.needsNext() && !k.doc.mayAttempt(k.policy) {
+	if n := k.doc.dismissed(); n >= maxDismissed {
+		parts = append(parts, fmt.Sprintf("%d generations were made for configurations that have changed again, and are still published; the next one waits until some have gone", n))
+	}
+	if obs.Ahead {
+		parts = append(parts, "a token has keys of this keyset that the store does not know, with numbers that it never gave: the store is an old one, and nothing is made beside them; put the newest backup in its place, or rebuild it with `keysetd recover`")
+	}
+	if k.doc.needsNext(k.policy) && !k.policy.static() && !k.doc.mayAttempt(k.policy) {
 		parts = append(parts, fmt.Sprintf("token %s has cut off %d attempts to make a key and may finish them yet; the next generation waits until they can be forgotten", k.policy.Token, len(k.doc.abandonedOn(k.policy.Token))))
 	}
-	ideal := Observation{Up: maps.Clone(obs.Up), Counted: maps.Clone(obs.Counted), ClockSuspect: obs.ClockSuspect}
+	ideal := obs
+	ideal.Up, ideal.Counted = maps.Clone(obs.Up), maps.Clone(obs.Counted)
 	var down []string
 	for _, name := range append(k.doc.tokens(), k.policy.Token) {
 		if m.cfg.Tokens[name] == nil || ideal.up(name) {

@@ -1,6 +1,7 @@
 package signing
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"time"
@@ -21,9 +22,14 @@ type act struct {
 	caller    policy.Caller
 	operation policy.Operation
 	keyset    string
-	token     string // of an act that is about a token
-	start     time.Time
-	state     *State
+	token     string    // of an act that is about a token
+	start     time.Time // by the Service's clock
+	term      *term     // its state is what the act is judged by
+	left      bool      // the term, which may be over since
+
+	kid   string // the key that an operator's act is about
+	notes string // what the audit log says of an act that signs nothing
+	done  bool   // its effect is there, whatever follows
 
 	granted jose.SignatureAlgorithm // the algorithm that a decision covers
 	key     *activeKey              // nil until one is chosen
@@ -31,8 +37,11 @@ type act struct {
 	facts   claimFacts
 }
 
+// begin enters an act; it must leave. (It is small enough to be inlined, which keeps the act off
+// the heap.)
 func (s *Service) begin(caller policy.Caller, operation policy.Operation, keyset string) *act {
-	return &act{caller: caller, operation: operation, keyset: keyset, start: time.Now(), state: s.state.Load()}
+	t, start := s.enter()
+	return &act{caller: caller, operation: operation, keyset: keyset, start: start, term: t}
 }
 
 func (a *act) alg() jose.SignatureAlgorithm {
@@ -55,17 +64,17 @@ func (a *act) authorise(alg jose.SignatureAlgorithm) error {
 	if alg != "" || !a.operation.Signs() {
 		return a.decide(alg)
 	}
-	if ks := a.state.keysets[a.keyset]; ks != nil && ks.defaultAlg != "" && a.decide(ks.defaultAlg) == nil {
+	if ks := a.term.state.keysets[a.keyset]; ks != nil && ks.defaultAlg != "" && a.decide(ks.defaultAlg) == nil {
 		return nil
 	}
-	if d := a.state.policy.DecideAny(a.caller, a.operation, a.keyset); !d.Granted {
+	if d := a.term.state.policy.DecideAny(a.caller, a.operation, a.keyset); !d.Granted {
 		return &v1.Error{Reason: v1.NotGranted, Detail: d.Reason}
 	}
 	return nil
 }
 
 func (a *act) decide(alg jose.SignatureAlgorithm) error {
-	if d := a.state.policy.Decide(a.caller, a.operation, a.keyset, alg); !d.Granted {
+	if d := a.term.state.policy.Decide(a.caller, a.operation, a.keyset, alg); !d.Granted {
 		return &v1.Error{Reason: v1.NotGranted, Detail: d.Reason}
 	}
 	a.granted = alg
@@ -74,12 +83,12 @@ func (a *act) decide(alg jose.SignatureAlgorithm) error {
 
 // open returns the keyset, if one of these purposes serves the operation.
 func (a *act) open(purposes ...Purpose) (*keyset, error) {
-	ks := a.state.keysets[a.keyset]
+	ks := a.term.state.keysets[a.keyset]
 	if ks == nil {
 		return nil, unknownKeyset(a.keyset)
 	}
 	if ks.purpose == PurposeNone {
-		return nil, refuse(v1.KeysetUnknown, "", "keyset %s is no longer configured; its keys are published as they were stored, and do not sign", a.keyset)
+		return nil, refuse(v1.KeysetUnknown, "", "keyset %s is published as it is stored and does not sign: %s", a.keyset, cmp.Or(ks.status.Problem, "it was removed from the configuration"))
 	}
 	for _, p := range purposes {
 		if ks.purpose == p {
@@ -95,7 +104,7 @@ func unknownKeyset(name string) error {
 
 // choose settles which key signs, and that the caller may use its algorithm.
 func (a *act) choose(ks *keyset, alg jose.SignatureAlgorithm, kid, kidField string) error {
-	key, err := ks.choose(alg, kid, kidField)
+	key, err := ks.choose(alg, kid, kidField, a.start)
 	if err != nil {
 		return err
 	}
@@ -142,6 +151,7 @@ func (a *act) record(e *v1.Error) audit.Record {
 		Operation: string(a.operation),
 		Keyset:    a.keyset,
 		Token:     a.token,
+		KID:       a.kid,
 		Digest:    a.digest,
 		JTI:       a.facts.jti,
 		Exp:       a.facts.exp,
@@ -152,6 +162,12 @@ func (a *act) record(e *v1.Error) audit.Record {
 	var reason v1.Reason
 	if e != nil {
 		reason, r.Reason, r.Detail = e.Reason, string(e.Reason), e.Detail
+	}
+	if a.notes != "" {
+		if r.Detail != "" {
+			r.Detail += "; asked: "
+		}
+		r.Detail += a.notes
 	}
 	r.Outcome = outcomes[outcomeOf(reason)]
 	return r

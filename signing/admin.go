@@ -2,8 +2,10 @@ package signing
 
 import (
 	"context"
+	"strings"
 
 	v1 "keysetd.example/api/v1"
+	"keysetd.example/rotation"
 	"keysetd.example/signing/policy"
 )
 
@@ -11,7 +13,7 @@ import (
 // operation admin, and returns how the token is then. It does not wait for what becomes
 // of the login: GET /v1/keysets tells.
 func (s *Service) PINRetry(ctx context.Context, caller policy.Caller, token string) (*v1.Token, error) {
-	return s.onToken(ctx, caller, token, func() *v1.Error {
+	return s.onToken(ctx, caller, token, "pin retry", func() *v1.Error {
 		if err := s.RetryPIN(ctx, token); err != nil {
 			return &v1.Error{Reason: v1.Internal, Detail: "the PIN marker could not be changed; keysetd's log says why", Cause: err}
 		}
@@ -22,7 +24,7 @@ func (s *Service) PINRetry(ctx context.Context, caller policy.Caller, token stri
 // Accept makes a token that was refused for its serial number the one that is meant, as
 // operation admin, and returns how it is then.
 func (s *Service) Accept(ctx context.Context, caller policy.Caller, token string, req *v1.AcceptRequest) (*v1.Token, error) {
-	return s.onToken(ctx, caller, token, func() *v1.Error {
+	return s.onToken(ctx, caller, token, "accept "+quote(req.Serial), func() *v1.Error {
 		if found := s.token(token).FoundSerial; found == "" || found != req.Serial {
 			return refuse(v1.BadRequest, "/serial", "token %s has no other serial number waiting to be accepted than %s; GET /v1/keysets shows it as found_serial", token, quote(found))
 		}
@@ -34,22 +36,46 @@ func (s *Service) Accept(ctx context.Context, caller policy.Caller, token string
 }
 
 // onToken does an act of operation admin on a token that is configured.
-func (s *Service) onToken(ctx context.Context, caller policy.Caller, token string, do func() *v1.Error) (*v1.Token, error) {
-	a := s.begin(caller, policy.Admin, "")
+func (s *Service) onToken(ctx context.Context, caller policy.Caller, token, what string, do func() *v1.Error) (*v1.Token, error) {
+	a := s.begin(caller, policy.Admin, "").note(true, what)
 	a.token = Clip(token)
-	err := a.authorise("")
-	if err == nil && s.token(token) == nil {
-		err = refuse(v1.NotFound, "", "no token %s is configured; `keysetctl status` lists those there are", quote(token))
-	}
-	if err == nil {
-		if e := do(); e != nil {
-			err = e
+	err := s.perform(ctx, a, func(context.Context) error {
+		if s.token(token) == nil {
+			return refuse(v1.NotFound, "", "no token %s is configured; `keysetctl status` lists those there are", quote(token))
 		}
-	}
-	if err := s.end(ctx, a, err); err != nil {
+		if e := do(); e != nil {
+			return e
+		}
+		a.done = true
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	return s.token(token), nil
+}
+
+// Reload reads the configuration again, as operation admin.
+func (s *Service) Reload(ctx context.Context, caller policy.Caller, req *v1.ReloadRequest) (*v1.ReloadReply, error) {
+	a := s.begin(caller, policy.Admin, "").note(true, "reload").note(req.DryRun, "dry run")
+	a.note(len(req.Remove) > 0, "remove "+Clip(strings.Join(req.Remove, " ")))
+	var reply *v1.ReloadReply
+	err := s.operate(ctx, a, func(ctx context.Context) (err error) {
+		reply, err = s.Config.Reload(ctx, by(caller), req)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return reply, nil
+}
+
+// AcceptClock has the schedule go on after a step of the clock (invariant 11), as operation admin.
+func (s *Service) AcceptClock(ctx context.Context, caller policy.Caller) error {
+	a := s.begin(caller, policy.Admin, "").note(true, "clock accept")
+	return s.operate(ctx, a, func(ctx context.Context) error {
+		return s.Operator.AcceptClock(ctx, rotation.Act{By: by(caller)})
+	})
 }
 
 // token returns how a token is, or nil if there is none of that name.

@@ -20,11 +20,12 @@ func refuse(reason v1.Reason, field, format string, args ...any) *v1.Error {
 const maxEcho = 200
 
 // Clip shortens what a caller sent, so that neither reply nor audit log grows with it.
-func Clip(s string) string {
-	if len(s) <= maxEcho {
+func Clip(s string) string { return clipTo(s, maxEcho) }
+
+func clipTo(s string, end int) string {
+	if len(s) <= end {
 		return s
 	}
-	end := maxEcho
 	for end > 0 && !utf8.RuneStart(s[end]) {
 		end--
 	}
@@ -71,8 +72,11 @@ func fromToken(err error) *v1.Error {
 	return internal(err)
 }
 
-// fromAudit tells a caller why what was signed is not released.
-func fromAudit(err error) *v1.Error {
+// fromAudit tells a caller why what was signed is not released, or what was done not confirmed.
+func fromAudit(err error, done bool) *v1.Error {
+	if done {
+		return &v1.Error{Reason: v1.AuditFailed, Detail: "it was done, but the audit log has no line of it yet; an operator has to look at keysetd's log and at the disk", Cause: err}
+	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return &v1.Error{Reason: v1.DeadlineExceeded, Detail: "the time for this request ran out before the audit log had its line, so nothing is released", Cause: err}
 	}

@@ -34,10 +34,13 @@ func (s *Service) signClaims(ctx context.Context, a *act, ks *keyset, req *v1.JW
 	if err != nil {
 		return nil, err
 	}
-	if a.facts, err = judgeClaims(req.Claims, ks.rules, s.Now()); err != nil {
+	if a.facts, err = judgeClaims(req.Claims, ks.rules, a.start); err != nil {
 		return nil, err
 	}
 	if err := a.choose(ks, jose.SignatureAlgorithm(req.Alg), req.KID, "/kid"); err != nil {
+		return nil, err
+	}
+	if err := a.outlive(ctx, ks); err != nil {
 		return nil, err
 	}
 	header := a.key.header
@@ -78,11 +81,14 @@ func (s *Service) signInput(ctx context.Context, a *act, ks *keyset, req *v1.JWT
 	if alg == "" || kid == "" {
 		return nil, badInput("its alg or kid is empty")
 	}
-	if a.facts, err = judgeClaims(in.claims, ks.rules, s.Now()); err != nil {
+	if a.facts, err = judgeClaims(in.claims, ks.rules, a.start); err != nil {
 		return nil, atSigningInput(err)
 	}
 	if err := a.choose(ks, jose.SignatureAlgorithm(alg), kid, "/signing_input"); err != nil {
 		return nil, atSigningInput(err)
+	}
+	if err := a.outlive(ctx, ks); err != nil {
+		return nil, err
 	}
 	sig, err := a.sign(ctx, []byte(req.SigningInput))
 	if err != nil {

@@ -30,7 +30,8 @@ type Auditor interface {
 	Append(ctx context.Context, r audit.Record) error
 }
 
-// Config is what a Service is made of. All fields but Now are required.
+// Config is what a Service is made of. All fields but Now are required; Operator and Reload
+// not before the first act that needs them.
 type Config struct {
 	Auditor Auditor
 	Metrics *Metrics
@@ -43,6 +44,11 @@ type Config struct {
 	RetryPIN func(ctx context.Context, token string) error
 	// AcceptSerial makes the token with this serial number, which was refused, the one that is meant.
 	AcceptSerial func(ctx context.Context, token, serial string) error
+	// Operator does the operators' acts.
+	Operator Operator
+	// Reload reads the configuration again, for the operator by ("uid 1001"). Its errors are
+	// *v1.Error, or faults.
+	Reload func(ctx context.Context, by string, req *v1.ReloadRequest) (*v1.ReloadReply, error)
 	// Now is the clock that claims are judged by. Unset: time.Now.
 	Now func() time.Time
 }
@@ -51,7 +57,7 @@ type Config struct {
 // they return are *v1.Error.
 type Service struct {
 	Config
-	state atomic.Pointer[State]
+	term atomic.Pointer[term]
 }
 
 // New returns a service that answers from state until Swap gives it another.
@@ -60,17 +66,14 @@ func New(c Config, state *State) *Service {
 		c.Now = time.Now
 	}
 	s := &Service{Config: c}
-	s.state.Store(state)
+	s.term.Store(newTerm(state, 1))
 	return s
 }
-
-// Swap makes requests that begin from now on use state. Those under way go on with the
-// one they began with.
-func (s *Service) Swap(state *State) { s.state.Store(state) }
 
 // SignJWT signs claims, or a whole JWS signing input, as operation jwt.
 func (s *Service) SignJWT(ctx context.Context, caller policy.Caller, keyset string, req *v1.JWTRequest) (*v1.JWTReply, error) {
 	a := s.begin(caller, policy.JWT, keyset)
+	defer a.leave()
 	reply, err := s.signJWT(ctx, a, req)
 	if err = s.end(ctx, a, err); err != nil {
 		return nil, err // and the signature, if there is one, is dropped
@@ -81,6 +84,7 @@ func (s *Service) SignJWT(ctx context.Context, caller policy.Caller, keyset stri
 // Sign signs a payload or a digest, as operation sign.
 func (s *Service) Sign(ctx context.Context, caller policy.Caller, keyset string, req *v1.SignRequest) (*v1.SignReply, error) {
 	a := s.begin(caller, policy.Sign, keyset)
+	defer a.leave()
 	reply, err := s.signRaw(ctx, a, req)
 	if err = s.end(ctx, a, err); err != nil {
 		return nil, err
@@ -93,6 +97,7 @@ func (s *Service) Sign(ctx context.Context, caller policy.Caller, keyset string,
 // is not, since the request itself will be.
 func (s *Service) Admit(ctx context.Context, caller policy.Caller, operation policy.Operation, keyset string) error {
 	a := s.begin(caller, operation, keyset)
+	defer a.leave()
 	if err := a.authorise(""); err != nil {
 		return s.end(ctx, a, err)
 	}
@@ -102,7 +107,9 @@ func (s *Service) Admit(ctx context.Context, caller policy.Caller, operation pol
 // Refuse audits a request of an admitted caller that could not be understood, and returns
 // what the caller is told.
 func (s *Service) Refuse(ctx context.Context, caller policy.Caller, operation policy.Operation, keyset string, err *v1.Error) error {
-	return s.end(ctx, s.begin(caller, operation, keyset), err)
+	a := s.begin(caller, operation, keyset)
+	defer a.leave()
+	return s.end(ctx, a, err)
 }
 
 // end finishes an act: its line goes to the audit log, then its time into the metrics.
@@ -111,11 +118,13 @@ func (s *Service) end(ctx context.Context, a *act, err error) error {
 	var told *v1.Error
 	if err != nil {
 		told = asError(err)
+	} else {
+		told = s.revokedSince(a)
 	}
 	switch auditErr := s.Auditor.Append(ctx, a.record(told)); {
 	case auditErr == nil:
 	case told == nil:
-		told = fromAudit(auditErr)
+		told = fromAudit(auditErr, a.done)
 	default: // a refusal releases nothing, so it stays what it is
 		s.Logger.Error("a refusal could not be written to the audit log", "error", auditErr)
 	}
@@ -124,7 +133,7 @@ func (s *Service) end(ctx context.Context, a *act, err error) error {
 		reason = told.Reason
 	}
 	if a.operation.Signs() {
-		s.Metrics.observe(a.alg(), outcomeOf(reason), time.Since(a.start))
+		s.Metrics.observe(a.alg(), outcomeOf(reason), s.Now().Sub(a.start))
 		if told == nil {
 			a.key.signed.Inc()
 		}

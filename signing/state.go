@@ -1,11 +1,11 @@
 package signing
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -51,16 +51,36 @@ type Keyset struct {
 	AnyIssuer bool
 	// MaxTokenLifetime is how far ahead exp may lie; positive where tokens are signed.
 	MaxTokenLifetime time.Duration
+	// Guaranteed is how far ahead it may lie without a call to Outlive, since the key surely
+	// stays published that long. Unset: MaxTokenLifetime.
+	Guaranteed time.Duration
+	// Outlive puts down that a generation has to stay published until exp (invariant 2). It is
+	// called before a token that lives longer than Guaranteed is signed; where it fails nothing
+	// is, and rotation.ErrNotLive means that it is too late for that generation. It must not wait
+	// for what Swap's drained tells, nor for somebody who does. Required where MaxTokenLifetime is
+	// longer than Guaranteed.
+	Outlive func(ctx context.Context, generation int, exp time.Time) error
 	// DefaultAlg is what a request without alg gets. Empty: the only algorithm there is, and
 	// where there are several a request has to say alg or kid.
 	DefaultAlg jose.SignatureAlgorithm
-	// PublishAlgorithms are those under which RSA keys have a kid of their own (jwks.KIDFor).
+	// PublishAlgorithms are those that RSA keys sign under a kid of their own (jwks.KIDFor): not
+	// those whose entries are published and not active.
 	PublishAlgorithms []jose.SignatureAlgorithm
 	// Active are the keys of the active generation. Where several serve an algorithm the
 	// first one does. Empty: the keyset is not ready.
 	Active []ActiveKey
+	// Coming are algorithms that cannot be had yet, and ComingKIDs the kids of keys that do not
+	// sign yet, with those of their own for an algorithm; each with the instant from which on it
+	// can be asked for, zero where that is not known.
+	Coming     map[jose.SignatureAlgorithm]time.Time
+	ComingKIDs map[string]time.Time
+	// Revoked are the kids of keys that were revoked, with those of their own for an algorithm. No
+	// key signs under one, whatever Active says (invariant 6).
+	Revoked []string
+	// Decrypts: purpose enc has a key that decrypts, which makes the keyset ready.
+	Decrypts bool
 	// Status is what GET shows. NewState fills in what it knows itself: name, purpose,
-	// issuer, algorithms, ready.
+	// issuer, algorithms, ready. Coming and Revoked stand in it for the caller, too.
 	Status v1.Keyset
 }
 
@@ -69,6 +89,8 @@ type ActiveKey struct {
 	KID  string
 	Spec keyspec.Spec
 	Key  Key
+	// Generation that it is of, for Outlive.
+	Generation int
 }
 
 // State is an immutable snapshot of everything that a request is judged by: policy,
@@ -84,21 +106,27 @@ type keyset struct {
 	rules      claimRules
 	defaultAlg jose.SignatureAlgorithm
 	keys       []*activeKey // those of defaultAlg first
+	coming     map[jose.SignatureAlgorithm]time.Time
+	comingKIDs map[string]time.Time
+	revoked    []string // few, and looked at only when something is refused or the state has changed
+	guaranteed time.Duration
+	outlive    func(ctx context.Context, generation int, exp time.Time) error
 	status     v1.Keyset
 }
 
 // activeKey is a key under one algorithm, for which it may have a kid of its own.
 type activeKey struct {
-	alg    jose.SignatureAlgorithm
-	kid    string
-	opts   crypto.SignerOpts
-	key    Key
-	header string // the protected header for typ JWT, encoded
-	signed prometheus.Counter
+	alg        jose.SignatureAlgorithm
+	kid        string
+	opts       crypto.SignerOpts
+	key        Key
+	generation int
+	header     string // the protected header for typ JWT, encoded
+	signed     prometheus.Counter
 }
 
 // NewState checks the keysets and prepares what every request needs of them. Metrics are
-// those of the Service that the State is for.
+// those of the Service that the State is for. What it is given must not be changed afterwards.
 func NewState(p *policy.Policy, keysets []Keyset, m *Metrics) (*State, error) {
 	s := &State{policy: p, keysets: map[string]*keyset{}}
 	for _, in := range keysets {
@@ -117,48 +145,21 @@ func NewState(p *policy.Policy, keysets []Keyset, m *Metrics) (*State, error) {
 }
 
 func newKeyset(in Keyset, m *Metrics) (*keyset, error) {
-	switch in.Purpose {
-	case PurposeJWT, PurposeAny:
-		if in.MaxTokenLifetime <= 0 {
-			return nil, fmt.Errorf("purpose %s needs a max_token_lifetime longer than %v", in.Purpose, in.MaxTokenLifetime)
-		}
-	case PurposeRaw:
-	case PurposeEnc, PurposeNone:
-		if len(in.Active) > 0 {
-			return nil, fmt.Errorf("purpose %s cannot have %d keys that sign", in.Purpose, len(in.Active))
-		}
-	default:
-		return nil, fmt.Errorf("purpose %q is none of jwt, raw, any, enc", in.Purpose)
+	if err := in.check(); err != nil {
+		return nil, err
 	}
 	ks := &keyset{
-		purpose:    in.Purpose,
-		rules:      claimRules{in.Issuer, in.AnyIssuer, in.MaxTokenLifetime},
-		defaultAlg: in.DefaultAlg,
-		status:     in.Status,
+		purpose: in.Purpose, rules: claimRules{in.Issuer, in.AnyIssuer, in.MaxTokenLifetime}, defaultAlg: in.DefaultAlg,
+		coming: in.Coming, comingKIDs: in.ComingKIDs, revoked: in.Revoked,
+		guaranteed: cmp.Or(in.Guaranteed, in.MaxTokenLifetime), outlive: in.Outlive,
+		status: in.Status,
 	}
 	for _, k := range in.Active {
-		switch {
-		case k.KID == "" || !utf8.ValidString(k.KID):
-			return nil, fmt.Errorf("kid %q of the %s key is empty or not UTF-8", k.KID, k.Spec)
-		case len(jwa.ForSpec(k.Spec)) == 0:
-			return nil, fmt.Errorf("key %s: no algorithm is known for key spec %q", k.KID, k.Spec)
-		case k.Key == nil:
-			return nil, fmt.Errorf("key %s has no handle", k.KID)
+		if slices.Contains(in.Revoked, k.KID) {
+			continue
 		}
-		for _, alg := range jwa.ForSpec(k.Spec) {
-			opts, err := jwa.Options(alg)
-			if err != nil {
-				return nil, err
-			}
-			if k.Key.Unsupported(opts) {
-				continue
-			}
-			kid := jwks.KIDFor(k.KID, alg, in.PublishAlgorithms)
-			ks.keys = append(ks.keys, &activeKey{
-				alg: alg, kid: kid, opts: opts, key: k.Key,
-				header: protected(alg, kid, defaultTyp),
-				signed: m.signatures.WithLabelValues(in.Name, string(alg)),
-			})
+		if err := ks.add(k, in, m); err != nil {
+			return nil, err
 		}
 	}
 	if algs := ks.algorithms(); ks.defaultAlg == "" && len(algs) == 1 {
@@ -167,8 +168,61 @@ func newKeyset(in Keyset, m *Metrics) (*keyset, error) {
 	slices.SortStableFunc(ks.keys, func(a, b *activeKey) int { return rank(a, ks.defaultAlg) - rank(b, ks.defaultAlg) })
 	ks.status.Name, ks.status.Purpose, ks.status.Issuer = in.Name, string(in.Purpose), in.Issuer
 	ks.status.Algorithms = ks.algorithms()
-	ks.status.Ready = len(ks.keys) > 0
+	ks.status.Ready = len(ks.keys) > 0 || in.Decrypts
 	return ks, nil
+}
+
+func (in Keyset) check() error {
+	switch in.Purpose {
+	case PurposeJWT, PurposeAny:
+		switch {
+		case in.MaxTokenLifetime <= 0:
+			return fmt.Errorf("purpose %s needs a max_token_lifetime longer than %v", in.Purpose, in.MaxTokenLifetime)
+		case in.Guaranteed < 0:
+			return fmt.Errorf("keys cannot be guaranteed to stay published for %v", in.Guaranteed)
+		case in.Guaranteed > 0 && in.Guaranteed < in.MaxTokenLifetime && in.Outlive == nil:
+			return fmt.Errorf("max_token_lifetime %v is longer than the %v for which keys surely stay published, and nothing makes them stay longer", in.MaxTokenLifetime, in.Guaranteed)
+		}
+	case PurposeRaw:
+	case PurposeEnc, PurposeNone:
+		if len(in.Active) > 0 {
+			return fmt.Errorf("purpose %s cannot have %d keys that sign", in.Purpose, len(in.Active))
+		}
+	default:
+		return fmt.Errorf("purpose %q is none of jwt, raw, any, enc", in.Purpose)
+	}
+	if in.Decrypts && in.Purpose != PurposeEnc {
+		return fmt.Errorf("purpose %s does not decrypt", in.Purpose)
+	}
+	return nil
+}
+
+// add makes k sign with every algorithm that it can.
+func (ks *keyset) add(k ActiveKey, in Keyset, m *Metrics) error {
+	switch {
+	case k.KID == "" || !utf8.ValidString(k.KID):
+		return fmt.Errorf("kid %q of the %s key is empty or not UTF-8", k.KID, k.Spec)
+	case len(jwa.ForSpec(k.Spec)) == 0:
+		return fmt.Errorf("key %s: no algorithm is known for key spec %q", k.KID, k.Spec)
+	case k.Key == nil:
+		return fmt.Errorf("key %s has no handle", k.KID)
+	}
+	for _, alg := range jwa.ForSpec(k.Spec) {
+		opts, err := jwa.Options(alg)
+		if err != nil {
+			return err
+		}
+		kid := jwks.KIDFor(k.KID, alg, in.PublishAlgorithms)
+		if k.Key.Unsupported(opts) || slices.Contains(in.Revoked, kid) {
+			continue
+		}
+		ks.keys = append(ks.keys, &activeKey{
+			alg: alg, kid: kid, opts: opts, key: k.Key, generation: k.Generation,
+			header: protected(alg, kid, defaultTyp),
+			signed: m.signatures.WithLabelValues(in.Name, string(alg)),
+		})
+	}
+	return nil
 }
 
 func rank(k *activeKey, first jose.SignatureAlgorithm) int {
@@ -187,33 +241,4 @@ func (ks *keyset) algorithms() []string {
 		}
 	}
 	return algs
-}
-
-// choose returns the key for alg and kid, either of which may be empty. kidField is
-// where the request carries kid.
-func (ks *keyset) choose(alg jose.SignatureAlgorithm, kid, kidField string) (*activeKey, error) {
-	if len(ks.keys) == 0 {
-		return nil, refuse(v1.NotReady, "", "the keyset has no key that may sign yet; GET /v1/keysets/NAME tells why")
-	}
-	if alg == "" && kid == "" {
-		if alg = ks.defaultAlg; alg == "" {
-			return nil, refuse(v1.BadRequest, "/alg", "the keyset names no default algorithm; give alg, one of %s", strings.Join(ks.algorithms(), ", "))
-		}
-	}
-	var current *activeKey
-	for _, k := range ks.keys {
-		if alg != "" && k.alg != alg {
-			continue
-		}
-		if kid == "" || k.kid == kid {
-			return k, nil
-		}
-		if current == nil {
-			current = k
-		}
-	}
-	if current == nil {
-		return nil, refuse(v1.AlgorithmUnavailable, "/alg", "the keyset has no active key for %s; it has %s", quote(string(alg)), strings.Join(ks.algorithms(), ", "))
-	}
-	return nil, refuse(v1.KidNotActive, kidField, "the key %s does not sign, or no longer; for %s it is %q now", quote(kid), current.alg, current.kid)
 }

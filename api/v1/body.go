@@ -83,9 +83,21 @@ type Keyset struct {
 	// Algorithms that can be asked for now, the default first.
 	Algorithms  []string     `json:"algorithms"`
 	Generations []Generation `json:"generations"`
+	// FrozenUntil is until when an operator has frozen it; absent where none has.
+	FrozenUntil time.Time `json:"frozen_until,omitzero"`
+	// Coming are algorithms that cannot be asked for yet, and from when on they can.
+	Coming []Coming `json:"coming,omitempty"`
+	// Revoked are the keys that were revoked last, newest first.
+	Revoked []RevokedKey `json:"revoked,omitempty"`
 	// NextRotation is when the pending generation is due to become active; absent where
 	// the keyset rotates by hand.
 	NextRotation time.Time `json:"next_rotation,omitzero"`
+}
+
+// Coming is an algorithm, or a kid of its own for one, that cannot be had yet.
+type Coming struct {
+	Algorithm string    `json:"algorithm"`
+	At        time.Time `json:"at"`
 }
 
 // Generation is one generation of a keyset.

@@ -47,6 +47,16 @@ const (
 	Overloaded Reason = "overloaded"
 	// DeadlineExceeded: the caller's time ran out before the token answered.
 	DeadlineExceeded Reason = "deadline_exceeded"
+	// NotYet: the key that would sign next may not sign yet; the error tells from when.
+	NotYet Reason = "not_yet"
+	// RateLimited: more of these than the configuration allows; the error tells when the next one is.
+	RateLimited Reason = "rate_limited"
+	// Frozen: an operator froze the keyset.
+	Frozen Reason = "frozen"
+	// KidUnknown: no live key of the keyset has this kid.
+	KidUnknown Reason = "kid_unknown"
+	// BadConfiguration: the configuration file does not load, or asks for what a reload cannot do.
+	BadConfiguration Reason = "bad_configuration"
 	// AuditFailed: the audit log cannot be written, so nothing is signed.
 	AuditFailed Reason = "audit_failed"
 	// Internal: a fault of keysetd's own; the log has more.
@@ -59,7 +69,7 @@ func Reasons() []Reason {
 		BadRequest, BadClaims, BadHeader, BadSigningInput, BadDigest, LifetimeTooLong, IssuerMismatch,
 		TooLarge, NotFound, MethodNotAllowed, UnsupportedMediaType, KeysetUnknown, AlgorithmUnavailable,
 		KidNotActive, PurposeMismatch, NotGranted, NotReady, Unavailable, Overloaded, DeadlineExceeded,
-		AuditFailed, Internal,
+		NotYet, RateLimited, Frozen, KidUnknown, BadConfiguration, AuditFailed, Internal,
 	}
 }
 

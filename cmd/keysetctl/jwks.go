@@ -26,7 +26,7 @@ func jwksCommand(o *options) *cobra.Command {
 do, and prints it: indented, or with --json byte for byte as it was served.`,
 		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := context.WithTimeoutCause(cmd.Context(), o.timeout, fmt.Errorf("no answer within %v", o.timeout))
+			ctx, cancel := o.within(cmd.Context(), toAsk)
 			defer cancel()
 			if base == "" {
 				var err error

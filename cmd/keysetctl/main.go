@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -46,13 +48,24 @@ func exitCode(err error) int {
 	return 1
 }
 
-// oneLine is how every error is printed: what it is, where in the request, on one line.
+// oneLine is how every error is printed: what it is, where in the request and when it is
+// over, on one line.
 func oneLine(err error) string {
 	text := "keysetctl: " + err.Error()
-	if e, ok := errors.AsType[*v1.Error](err); ok && e.Field != "" {
-		text += " (at " + e.Field + ")"
+	if e, ok := errors.AsType[*v1.Error](err); ok {
+		if e.Field != "" {
+			text += " (at " + e.Field + ")"
+		}
+		if wait := time.Duration(e.RetryAfterMillis) * time.Millisecond; wait >= time.Second {
+			text += "; again in " + span(wait+time.Second-1)
+		}
 	}
-	return strings.Join(strings.Fields(text), " ")
+	return plain(text)
+}
+
+// plain is text on one line, without what a terminal would act on.
+func plain(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || !unicode.IsPrint(r) }), " ")
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
@@ -75,7 +88,7 @@ func rootCommand() *cobra.Command {
 	var o options
 	root := &cobra.Command{
 		Use:   "keysetctl",
-		Short: "See what keysetd has, sign by hand, look after its tokens",
+		Short: "See what keysetd has and plans, sign by hand, rotate, revoke and freeze keys, look after its tokens",
 		Long: `keysetctl asks keysetd over its Unix socket. What it may do is what the
 configuration grants to the user who runs it; root may read without a grant.
 
@@ -96,8 +109,10 @@ command line makes no sense. Errors are one line on standard error.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&o.socket, "socket", "", "path of keysetd's socket (default $"+client.SocketVariable+", or "+client.DefaultSocket+")")
 	flags.BoolVar(&o.json, "json", false, "print JSON")
-	flags.DurationVar(&o.timeout, "timeout", 15*time.Second, "how long to wait for an answer")
-	root.AddCommand(statusCommand(&o), signCommand(&o), jwksCommand(&o), pinCommand(&o), tokenCommand(&o))
+	flags.DurationVar(&o.timeout, "timeout", 0, "how long to wait for an answer (default 15s, and 75s for what changes keys or configuration)")
+	root.AddCommand(statusCommand(&o), signCommand(&o), jwksCommand(&o), planCommand(&o), historyCommand(&o),
+		rotateCommand(&o), revokeCommand(&o), freezeCommand(&o), thawCommand(&o),
+		reloadCommand(&o), clockCommand(&o), pinCommand(&o), tokenCommand(&o))
 	return root
 }
 
@@ -111,14 +126,45 @@ func arguments(low, high int) cobra.PositionalArgs {
 	}
 }
 
-// dial returns a client, and a context that ends when o says.
-func (o *options) dial(ctx context.Context) (*client.Client, context.Context, context.CancelFunc, error) {
+// How long an answer is waited for unless --timeout says: to a question, and to an act, for
+// which keysetd itself takes a minute at most.
+const (
+	toAsk = 15 * time.Second
+	toAct = 75 * time.Second
+)
+
+// within returns a context that ends after --timeout, or else after the usual time.
+func (o *options) within(ctx context.Context, usual time.Duration) (context.Context, context.CancelFunc) {
+	limit := cmp.Or(o.timeout, usual)
+	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v", limit))
+}
+
+// dial returns a client, and a context as within does.
+func (o *options) dial(ctx context.Context, usual time.Duration) (*client.Client, context.Context, context.CancelFunc, error) {
 	c, err := client.Dial(o.socket)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("no answer within %v", o.timeout))
+	ctx, cancel := o.within(ctx, usual)
 	return c, ctx, cancel, nil
+}
+
+// exchange has do ask keysetd, and prints the reply: as JSON, or as show does.
+func exchange[R any](o *options, cmd *cobra.Command, usual time.Duration, do func(context.Context, *client.Client) (R, error), show func(io.Writer, R, time.Time) error) error {
+	c, ctx, cancel, err := o.dial(cmd.Context(), usual)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	defer c.Close()
+	reply, err := do(ctx, c)
+	switch {
+	case err != nil:
+		return err
+	case o.json:
+		return printJSON(cmd.OutOrStdout(), reply)
+	}
+	return show(cmd.OutOrStdout(), reply, time.Now())
 }
 
 // printJSON writes v, indented for people; programs do not mind.

@@ -113,6 +113,7 @@ id      -           none   -     -    -      -
 
 token main: the worker ended; a new one starts in 2s
 keyset saml: the certificate ends in 3 days
+keyset id: not ready to decrypt
 `
 	if err != nil || out.String() != want {
 		t.Errorf("%v\n%s\nwant\n%s", err, out.String(), want)
@@ -186,6 +187,15 @@ func TestErrors(t *testing.T) {
 		"sign default --digest x --typ JWT":               {2, "--typ is for claims"},
 		"sign default":                                    {2, "there are no claims"},
 		"jwks default --url localhost":                    {2, "is no http or https address"},
+		"rotate":                                          {2, "keysetctl: 0 arguments do not fit"},
+		"freeze default":                                  {2, "--until is missing"},
+		"freeze default --until yesterday":                {2, "is neither a time"},
+		"history default --limit 0":                       {2, "--limit 0 is less than 1"},
+		"history default --limit 1001":                    {1, "bad_request"},
+		"reload default":                                  {2, "keysetctl: 1 arguments do not fit"},
+		"clock set":                                       {2, "keysetctl: 1 arguments do not fit"},
+		"rotate nope":                                     {1, "reading the state of keyset nope: keyset_unknown"},
+		"revoke k --reason r":                             {1, "no keyset that you may read has a key k; see `keysetctl status`"},
 		"status nope":                                     {1, "keysetctl: reading the state of keyset nope: keyset_unknown: "},
 		"sign default --claims {}":                        {1, "bad_claims: the claims have no exp; give it as whole seconds since 1970 (RFC 7519 §4.1.4) (at /claims/exp)"},
 		"sign default --claims {":                         {1, "bad_claims"},

@@ -18,7 +18,7 @@ func (o *options) onToken(cmd *cobra.Command, args []string, act func(context.Co
 	if len(args) == 1 {
 		name = args[0]
 	}
-	c, ctx, cancel, err := o.dial(cmd.Context())
+	c, ctx, cancel, err := o.dial(cmd.Context(), toAsk)
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ any, --payload-file or --digest sign bytes.`,
 			if err != nil {
 				return err
 			}
-			c, ctx, cancel, err := o.dial(cmd.Context())
+			c, ctx, cancel, err := o.dial(cmd.Context(), toAsk)
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -9,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	v1 "keysetd.example/api/v1"
+	"keysetd.example/client"
 )
 
 func statusCommand(o *options) *cobra.Command {
@@ -16,36 +19,34 @@ func statusCommand(o *options) *cobra.Command {
 		Use:   "status [KEYSET]",
 		Short: "Show tokens, keysets, their generations and keys",
 		Long: `Shows how the tokens are, and for each keyset that you may read its keys: which
-generation they are of, its state, since when and until when. With KEYSET only
-that one.`,
+generation they are of, its state, since when and until when. Below stands what is frozen,
+what is still to come, and what is wrong. With KEYSET only that one.`,
 		Args: arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, ctx, cancel, err := o.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer cancel()
-			defer c.Close()
 			if len(args) == 0 {
-				list, err := c.Keysets(ctx)
-				if err != nil {
-					return fmt.Errorf("reading the state: %w", err)
-				}
-				if o.json {
-					return printJSON(cmd.OutOrStdout(), list)
-				}
-				return printStatus(cmd.OutOrStdout(), list, time.Now())
+				return exchange(o, cmd, toAsk, func(ctx context.Context, c *client.Client) (*v1.KeysetList, error) {
+					list, err := c.Keysets(ctx)
+					if err != nil {
+						return nil, fmt.Errorf("reading the state: %w", err)
+					}
+					return list, nil
+				}, printStatus)
 			}
-			keyset, err := c.Keyset(ctx, args[0])
-			if err != nil {
-				return fmt.Errorf("reading the state of keyset %s: %w", args[0], err)
-			}
-			if o.json {
-				return printJSON(cmd.OutOrStdout(), keyset)
-			}
-			return printStatus(cmd.OutOrStdout(), &v1.KeysetList{Keysets: []v1.Keyset{*keyset}}, time.Now())
+			return exchange(o, cmd, toAsk, func(ctx context.Context, c *client.Client) (*v1.Keyset, error) {
+				return stateOf(ctx, c, args[0])
+			}, func(out io.Writer, k *v1.Keyset, now time.Time) error {
+				return printStatus(out, &v1.KeysetList{Keysets: []v1.Keyset{*k}}, now)
+			})
 		},
 	}
+}
+
+func stateOf(ctx context.Context, c *client.Client, keyset string) (*v1.Keyset, error) {
+	k, err := c.Keyset(ctx, keyset)
+	if err != nil {
+		return nil, fmt.Errorf("reading the state of keyset %s: %w", keyset, err)
+	}
+	return k, nil
 }
 
 // printStatus writes the tables that a person reads. Each row is whole, so that grep
@@ -81,42 +82,16 @@ func printStatus(out io.Writer, list *v1.KeysetList, now time.Time) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	return printProblems(out, list)
-}
-
-func printProblems(out io.Writer, list *v1.KeysetList) error {
-	separator := "\n"
-	say := func(format string, args ...any) (err error) {
-		_, err = fmt.Fprintf(out, separator+format+"\n", args...)
-		separator = ""
-		return err
-	}
-	for _, t := range list.Tokens {
-		if t.Problem != "" {
-			if err := say("token %s: %s", t.Name, t.Problem); err != nil {
-				return err
-			}
-		}
-	}
-	for _, k := range list.Keysets {
-		problem := k.Problem
-		if problem == "" && !k.Ready && k.Purpose != "enc" {
-			problem = "not ready to sign"
-		}
-		if problem != "" {
-			if err := say("keyset %s: %s", k.Name, problem); err != nil {
-				return err
-			}
-		}
+	if said := remarks(list, now); len(said) > 0 {
+		fmt.Fprintln(out)
+		return printLines(out, said)
 	}
 	return nil
 }
 
 func row(w io.Writer, cells ...string) {
 	for i, c := range cells {
-		if c == "" {
-			c = "-"
-		}
+		c = cmp.Or(plain(c), "-")
 		if i > 0 {
 			c = "\t" + c
 		}

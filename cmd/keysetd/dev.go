@@ -32,6 +32,7 @@ The next start finds everything again. Removing the directory removes the keys.`
 			}
 			return daemon.Run(cmd.Context(), env.Config, daemon.Options{
 				Logger: log,
+				Load:   env.Load,
 				Ready:  func(a daemon.Addresses) { welcome(cmd.OutOrStdout(), env, a) },
 			})
 		},

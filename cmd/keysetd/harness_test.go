@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -25,6 +26,8 @@ import (
 var keysetd, keysetctl string
 
 func TestMain(m *testing.M) {
+	// Most tests wait most of the time. What the command line says is read later, and wins.
+	flag.Set("test.parallel", "4")
 	dir, err := os.MkdirTemp("", "keysetd-e2e-")
 	if err != nil {
 		panic(err)
@@ -64,6 +67,8 @@ type site struct {
 	t   *testing.T
 	dir string
 	env []string // of the daemon, beside the test's own
+	// token has more lines of the token's configuration.
+	token string
 }
 
 // newSite makes a token the way an administrator would.
@@ -107,14 +112,14 @@ token:
   label: e2e
   pin: {file: pin}
   environment: {SOFTHSM2_CONF: %q, GORACE: %q}
-store: {path: state.db}
+%sstore: {path: state.db}
 audit: {path: audit.jsonl}
 listen: {socket: sock, socket_mode: "0600", public: 127.0.0.1:0, metrics: 127.0.0.1:0}
 keysets:
 %s
 callers:
-  test: {uid: %d, keysets: ["*"], operations: [jwt, sign, read, admin], algorithms: ["*"]}
-`, softhsm, s.path("softhsm2.conf"), gorace, keysets, os.Getuid()))
+  test: {uid: %d, keysets: ["*"], operations: [jwt, sign, read, rotate, revoke, freeze, admin], algorithms: ["*"]}
+`, softhsm, s.path("softhsm2.conf"), gorace, s.token, keysets, os.Getuid()))
 }
 
 // tool runs another program on the token and returns what it prints.
@@ -170,6 +175,7 @@ func (s *site) start(message string) *daemon {
 	s.t.Helper()
 	d := &daemon{t: s.t, exited: make(chan struct{})}
 	d.cmd = exec.Command(keysetd, "serve", "-c", s.path("keysetd.yaml"))
+	d.cmd.Dir = s.dir // with the race detector a worker that ends runs destructors of the module's, which may write anywhere
 	d.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1 exitcode=66 "+gorace)
 	d.cmd.Env = append(d.cmd.Env, s.env...)
 	stderr, err := d.cmd.StderrPipe()
@@ -181,7 +187,12 @@ func (s *site) start(message string) *daemon {
 	}
 	ready := make(chan struct{})
 	go d.follow(stderr, message, ready)
-	s.t.Cleanup(d.stop)
+	s.t.Cleanup(func() {
+		d.stop()
+		if s.t.Failed() {
+			s.t.Logf("what this daemon said last:\n%s", lastLines(d.logged(), 30))
+		}
+	})
 	select {
 	case <-ready:
 	case <-d.exited:
@@ -213,6 +224,11 @@ func (d *daemon) logged() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.log.String()
+}
+
+func lastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
 // stop ends the daemon as systemd would, and checks that it ended well.
@@ -313,13 +329,9 @@ func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) 
 // ctl runs keysetctl against the daemon and returns what it prints.
 func (d *daemon) ctl(args ...string) string {
 	d.t.Helper()
-	cmd := exec.Command(keysetctl, args...)
-	cmd.Env = append(os.Environ(), "KEYSETD_SOCKET="+d.Socket)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	out, stderr, err := d.tryCtl(args...)
 	if err != nil {
-		d.t.Fatalf("keysetctl %v: %v\n%s", args, err, stderr.String())
+		d.t.Fatalf("keysetctl %v: %v\n%s", args, err, stderr)
 	}
-	return string(out)
+	return out
 }

@@ -23,7 +23,7 @@ func main() {
 	// The worker is decided before anything else is set up: it holds the vendor's
 	// code and the PIN, and wants as little beside them as can be.
 	if len(os.Args) == 2 && os.Args[1] == "token" {
-		os.Exit(worker.Main())
+		syscall.Exit(worker.Main())
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	err := root().ExecuteContext(ctx)
@@ -66,7 +66,7 @@ under .dev/ and runs on them.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	cmd.AddCommand(serveCommand(), initCommand(), devCommand(), checkCommand(), tokenCommand())
+	cmd.AddCommand(serveCommand(), initCommand(), recoverCommand(), devCommand(), checkCommand(), tokenCommand())
 	return cmd
 }
 
@@ -78,6 +78,6 @@ func tokenCommand() *cobra.Command {
 		Short:  "The worker process that holds the PKCS#11 module; started by the daemon",
 		Hidden: true,
 		Args:   cobra.NoArgs,
-		Run:    func(*cobra.Command, []string) { os.Exit(worker.Main()) },
+		Run:    func(*cobra.Command, []string) { syscall.Exit(worker.Main()) },
 	}
 }

@@ -34,6 +34,7 @@ func serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the daemon",
 		Long: `Runs the daemon on an existing store (see "keysetd init") until SIGTERM or SIGINT.
+SIGHUP reopens the audit log and loads the configuration, as "keysetctl reload" does.
 Logs go to standard error.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -45,7 +46,10 @@ Logs go to standard error.`,
 			if err != nil {
 				return err
 			}
-			return daemon.Run(cmd.Context(), cfg, daemon.Options{Logger: log})
+			return daemon.Run(cmd.Context(), cfg, daemon.Options{
+				Logger: log,
+				Load:   func() (*config.Config, error) { return load(path) },
+			})
 		},
 	}
 	configFlag(cmd, &path)
@@ -61,10 +65,11 @@ func initCommand() *cobra.Command {
 		Use:   "init",
 		Short: "Make the store and the first keys of every keyset",
 		Long: `Makes the store with a new installation id, and on the token the first two
-generations of every dynamic keyset: generation 1 active, generation 2 pending.
+generations of every dynamic keyset: generation 1 active, generation 2 pending. Of a
+static keyset it finds the keys that the configuration names.
 Nothing that exists is overwritten: with a store in place it refuses. It also refuses where the
 token holds keys of another installation for a keyset of the same name, for then a
-store was most likely lost, and its backup is what is wanted.`,
+store was most likely lost, and its backup is what is wanted, or "keysetd recover".`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := logs.logger("text")

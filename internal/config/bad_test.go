@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"keysetd.example/signing/policy"
 )
 
 // A configuration with everything that the bad ones change, one field on a line.
@@ -79,7 +81,7 @@ func TestBad(t *testing.T) {
 		{"[rsa-2048, p-256]", "[]", "11:5: keysets.default.keys: is an empty list; name something or leave it out"},
 		{"[rsa-2048, p-256]", "[p-256, rsa-1024]", "11:19: keysets.default.keys[1]: must be one of rsa-2048, rsa-3072, rsa-4096, p-256, p-384, p-521, ed25519"},
 		{"[rsa-2048, p-256]", "[p-256, p-256]", "11:19: keysets.default.keys[1]: is the same as keysets.default.keys[0]"},
-		{"rotation:\n      period: 12h", "rotation: 12h", "12:15: keysets.default.rotation: must have fields: period, lead, retain, clock_skew, verifier_cache"},
+		{"rotation:\n      period: 12h", "rotation: 12h", "12:15: keysets.default.rotation: must have fields: period, lead, retain, clock_skew, verifier_cache, max_freeze, manual_per_day, manual_burst"},
 		{"callers:", "callers: x\nx:", "14:10: callers: must be entries of the form NAME: VALUE"},
 		{"  svc:", "  a/b:", `15:3: callers: has a name that is none; a name is of letters, digits, "." "_" "-", beginning with a letter or digit, at most 63`},
 		{"  default:", "  1:", "8:3: keysets: has a name that is not text; put it in quotes"},
@@ -135,16 +137,17 @@ func TestBad(t *testing.T) {
 		{"listen:", "public_url: https://u:p@keys.example\nlisten:", "5:1: public_url: must be an http or https URL without user, query and fragment, as in https://keys.example"},
 
 		// Keysets.
-		{"    purpose: jwt\n", "", "8:3: keysets.default: purpose is missing; write jwt, raw or any"},
-		{"purpose: jwt", "purpose: enc", "9:14: keysets.default.purpose: enc is not available in this version; it must be one of jwt, raw, any"},
-		{"purpose: jwt", "purpose: jwtt", "9:14: keysets.default.purpose: must be one of jwt, raw, any"},
+		{"    purpose: jwt\n", "", "8:3: keysets.default: purpose is missing; write jwt, raw, any or enc"},
+		{"purpose: jwt", "purpose: jwtt", "9:14: keysets.default.purpose: must be one of jwt, raw, any, enc"},
 		{"purpose: jwt", "purpose: raw", "10:5: keysets.default.issuer: does not apply to purpose raw, which sees no claims; leave it out"},
 		{"    issuer: https://issuer.example\n", "", "8:3: keysets.default: issuer is missing; give it, or any_issuer: true to let claims carry any iss"},
 		{"https://issuer.example", `"://x"`, "10:5: keysets.default.issuer: must be a URI, since it has a colon (RFC 7519 §2), of at most 1024 bytes"},
 		{"    keys: [rsa-2048, p-256]\n", "", "8:3: keysets.default: keys is missing; name at least one key spec, as in [rsa-2048, p-256]"},
-		{"purpose: jwt", "purpose: jwt\n    mode: static", "10:11: keysets.default.mode: static is not available in this version; it must be dynamic"},
+		{"purpose: jwt", "purpose: jwt\n    mode: manual", "10:11: keysets.default.mode: must be dynamic or static"},
+		{"purpose: jwt", "purpose: jwt\n    mode: static", "12:5: keysets.default.keys: does not apply to mode static, whose keys stand under static; leave it out"},
+		{"purpose: jwt", "purpose: jwt\n    static: {rsa: {active: {label: l}}}", "10:5: keysets.default.static: is for mode static only; in mode dynamic keysetd makes the keys that keys asks for"},
 		{"purpose: jwt", "purpose: jwt\n    token: other", "10:5: keysets.default.token: is not the name of a token; the tokens are default"},
-		{"purpose: jwt", "purpose: jwt\n    max_message_age: 1h", "10:5: keysets.default.max_message_age: belongs to purpose enc, which is not available in this version"},
+		{"purpose: jwt", "purpose: jwt\n    max_message_age: 1h", "10:5: keysets.default.max_message_age: is for purpose enc only, whose keys decrypt messages; leave it out"},
 		{"purpose: jwt", "purpose: jwt\n    default_algorithm: ES384", "10:5: keysets.default.default_algorithm: ES384 needs a key that keys does not name; keys: [rsa-2048, p-256] sign with RS256, RS384, RS512, PS256, PS384, PS512, ES256"},
 		{"purpose: jwt", "purpose: jwt\n    publish: {algorithms: [RS256, ES256]}", "10:35: keysets.default.publish.algorithms[1]: ES256 is no RSA algorithm; every other key has one algorithm and is always published with it"},
 		{"keys: [rsa-2048, p-256]", "keys: [p-256]\n    publish: {algorithms: [RS256]}", "12:15: keysets.default.publish.algorithms: is for RSA keys, and keys names none: [p-256]"},
@@ -165,6 +168,12 @@ func TestBad(t *testing.T) {
 		{"period: 12h", "clock_skew: 0s", "13:19: keysets.default.rotation.clock_skew: must be longer than 0; leave it out for the default"},
 		{"period: 12h", "retain: 40000d", "13:15: keysets.default.rotation.retain: is longer than a hundred years"},
 		{"period: 12h", "lead: 30s\n      clock_skew: 10s\n    publish: {max_age: 45s}", "13:7: keyset default: lead 30s is not longer than max_age 45s plus clock_skew 10s"},
+		{"period: 12h", "retain: 5s\n      clock_skew: 10s\n    max_token_lifetime: 1s", "13:7: keyset default: retain 5s is not longer than clock_skew 10s"},
+		{"period: 12h", "period: 1s", "12:5: keyset default: max_age 0s is shorter than 1s, which is the unit of Cache-Control; give a longer lead than 1s"},
+		{"period: 12h", "max_freeze: forever", "13:19: keysets.default.rotation.max_freeze: must be a duration with its unit, as in 90s, 12h, 0.5d"},
+		{"period: 12h", "manual_per_day: 0", "13:7: keysets.default.rotation.manual_per_day: must be from 1 to 86400"},
+		{"period: 12h", "manual_burst: 86401", "13:7: keysets.default.rotation.manual_burst: must be from 1 to 86400"},
+		{"period: 12h", "manual_burst: many", "13:21: keysets.default.rotation.manual_burst: must be a whole number"},
 		{"period: 12h", "period: 20s\n      lead: 30s", "14:7: keyset default: lead 30s is longer than period 20s"},
 
 		// Callers.
@@ -178,9 +187,9 @@ func TestBad(t *testing.T) {
 		{"    keysets: [default]\n", "", `15:3: callers.svc: keysets is missing; name some, or "*" for all`},
 		{"[default]", "[default, other]", "17:24: callers.svc.keysets[1]: is not the name of a keyset; the keysets are default"},
 		{"[default]", `[default, "*"]`, `17:24: callers.svc.keysets: has "*" beside others; "*" alone stands for all`},
-		{"    operations: [jwt]\n", "", `15:3: callers.svc: operations is missing; name some of jwt, sign, read, admin, or "*" for all`},
-		{"[jwt]", "[jwt, decrypt]", "18:23: callers.svc.operations[1]: operation decrypt is not available in this version; the operations are jwt, sign, read, admin"},
-		{"[jwt]", "[jwr]", "18:18: callers.svc.operations[0]: is not an operation; the operations are jwt, sign, read, admin"},
+		{"    operations: [jwt]\n", "", `15:3: callers.svc: operations is missing; name some of ` + join(policy.Operations()) + `, or "*" for all`},
+		{"[jwt]", "[jwt, decrypt]", "18:23: callers.svc.operations[1]: " + operationError("decrypt")},
+		{"[jwt]", "[jwr]", "18:18: callers.svc.operations[0]: " + operationError("jwr")},
 		{"    algorithms: [ES256]\n", "", `15:3: callers.svc: algorithms is missing; name some, or "*" for all`},
 		{"[jwt]", "[read]", "19:5: callers.svc.algorithms: does not apply, for no operation that signs is granted; leave it out"},
 		{"[ES256]", "[none]", "19:18: callers.svc.algorithms[0]: must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA"},
@@ -201,4 +210,9 @@ func TestBad(t *testing.T) {
 	if _, err := Parse("k.yaml", []byte(good), testOptions); err != nil {
 		t.Errorf("the good one: %v", err)
 	}
+}
+
+func operationError(word string) string {
+	_, err := policy.ParseOperation(word)
+	return err.Error()
 }

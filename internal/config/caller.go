@@ -16,8 +16,9 @@ type Caller struct {
 	User string `yaml:"user"`
 	// Keysets that are granted, or "*" for all. Required.
 	Keysets []string `yaml:"keysets,all"`
-	// Operations that are granted: jwt, sign, read, admin; or "*" for all, those of later versions
-	// included. Required.
+	// Operations that are granted: jwt and sign; read, which shows state, plan and history;
+	// rotate, revoke, freeze (and thaw), the operator's acts; admin, for what concerns the daemon and its tokens.
+	// Or "*" for all, those of later versions included. Required.
 	Operations []policy.Operation `yaml:"operations,all"`
 	// Algorithms that are granted to sign with, or "*" for all. Required with operations
 	// that sign.
@@ -33,8 +34,4 @@ func (*Caller) later() map[string]string {
 		"gid":    "grants to groups are not available in this version; use uid or user",
 		"group":  "grants to groups are not available in this version; use uid or user",
 	}
-}
-
-func (*Keyset) later() map[string]string {
-	return map[string]string{"max_message_age": "belongs to purpose enc, which is not available in this version"}
 }

@@ -39,6 +39,12 @@ func (c *Config) check(src *source) error {
 		}
 		c.Keysets[name] = k
 	}
+	if err := c.checkOnce(src); err != nil {
+		return err
+	}
+	if err := c.checkKIDs(src); err != nil {
+		return err
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Callers)) {
 		caller := c.Callers[name]
 		if err := caller.check(src, root.join("callers").join(name), c.Keysets); err != nil {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"slices"
@@ -57,8 +58,8 @@ func (c *Caller) checkNames(src *source, at path, keysets map[string]Keyset) err
 		if a == policy.All {
 			continue
 		}
-		if !slices.ContainsFunc(granted, func(k string) bool { return offers(keysets[k].Keys, a) }) {
-			return src.fail(at.join("algorithms").item(i), "no keyset that is granted has a key for %s; they sign with %s", a, join(all(granted, keysets)))
+		if !slices.ContainsFunc(granted, func(k string) bool { return keysets[k].offers(a) }) {
+			return src.fail(at.join("algorithms").item(i), "no keyset that is granted has a key for %s; they sign with %s", a, cmp.Or(join(all(granted, keysets)), "none, for their purpose is enc"))
 		}
 	}
 	return nil
@@ -68,7 +69,7 @@ func (c *Caller) checkNames(src *source, at path, keysets map[string]Keyset) err
 func all(names []string, keysets map[string]Keyset) []jose.SignatureAlgorithm {
 	var algs []jose.SignatureAlgorithm
 	for _, n := range names {
-		for _, a := range offered(keysets[n].Keys) {
+		for _, a := range keysets[n].offered() {
 			if !slices.Contains(algs, a) {
 				algs = append(algs, a)
 			}

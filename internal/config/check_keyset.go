@@ -5,9 +5,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/go-jose/go-jose/v4"
 
 	"keysetd.example/internal/jwa"
 	"keysetd.example/internal/keyspec"
@@ -22,11 +19,9 @@ func (k *Keyset) check(src *source, name string, tokens map[string]Token) error 
 	case name == reserved:
 		return src.fail(at, "is a reserved name; choose another")
 	case k.Purpose == "":
-		return src.fail(at, "purpose is missing; write jwt, raw or any")
-	case len(k.Keys) == 0:
-		return src.fail(at, "keys is missing; name at least one key spec, as in [rsa-2048, p-256]")
+		return src.fail(at, "purpose is missing; write jwt, raw, any or enc")
 	}
-	for _, check := range []func(*source, path) error{k.checkClaims, k.checkAlgorithms, k.checkCertificate} {
+	for _, check := range []func(*source, path) error{k.checkScope, k.checkKeys, k.checkClaims, k.checkAlgorithms, k.checkCertificate} {
 		if err := check(src, at); err != nil {
 			return err
 		}
@@ -38,12 +33,7 @@ func (k *Keyset) check(src *source, name string, tokens map[string]Token) error 
 }
 
 func (k *Keyset) checkClaims(src *source, at path) error {
-	if k.Purpose == Raw {
-		for _, f := range []string{"issuer", "any_issuer", "max_token_lifetime"} {
-			if src.has(at.join(f)) {
-				return src.fail(at.join(f), "does not apply to purpose raw, which sees no claims; leave it out")
-			}
-		}
+	if k.Purpose != JWT && k.Purpose != Any {
 		return nil
 	}
 	if k.Issuer == "" && !k.AnyIssuer {
@@ -56,8 +46,12 @@ func (k *Keyset) checkClaims(src *source, at path) error {
 }
 
 func (k *Keyset) checkAlgorithms(src *source, at path) error {
-	if a := k.DefaultAlgorithm; a != "" && !offers(k.Keys, a) {
-		return src.fail(at.join("default_algorithm"), "%s needs a key that keys does not name; keys: [%s] sign with %s", a, join(k.Keys), join(offered(k.Keys)))
+	field, keys := "keys", join(k.Keys)
+	if k.Mode == Static {
+		field, keys = "static", "active "+join(k.activeTypes())
+	}
+	if a := k.DefaultAlgorithm; a != "" && !k.offers(a) {
+		return src.fail(at.join("default_algorithm"), "%s needs a key that %s does not name; %s: [%s] sign with %s", a, field, field, keys, join(k.offered()))
 	}
 	algs := at.join("publish").join("algorithms")
 	for i, a := range k.Publish.Algorithms {
@@ -65,19 +59,10 @@ func (k *Keyset) checkAlgorithms(src *source, at path) error {
 			return src.fail(algs.item(i), "%s is no RSA algorithm; every other key has one algorithm and is always published with it", a)
 		}
 	}
-	if len(k.Publish.Algorithms) > 0 && !slices.ContainsFunc(k.Keys, keyspec.Spec.RSA) {
-		return src.fail(algs, "is for RSA keys, and keys names none: [%s]", join(k.Keys))
+	if len(k.Publish.Algorithms) > 0 && !slices.ContainsFunc(k.signers(), keyspec.Spec.RSA) {
+		return src.fail(algs, "is for RSA keys, and %s names none: [%s]", field, keys)
 	}
 	return nil
-}
-
-// offers reports whether a keyset with these keys signs with a.
-func offers(keys []keyspec.Spec, a jose.SignatureAlgorithm) bool {
-	return slices.ContainsFunc(keys, func(s keyspec.Spec) bool { return jwa.Fits(a, s) })
-}
-
-func offered(keys []keyspec.Spec) []jose.SignatureAlgorithm {
-	return slices.DeleteFunc(jwa.All(), func(a jose.SignatureAlgorithm) bool { return !offers(keys, a) })
 }
 
 func (k *Keyset) checkCertificate(src *source, keyset path) error {
@@ -86,6 +71,8 @@ func (k *Keyset) checkCertificate(src *source, keyset path) error {
 	switch {
 	case src.has(at) && !src.has(at.join("issuer")):
 		return src.fail(at, "issuer is missing; write self or none")
+	case k.Certificate.Issuer == SelfSigned && k.Purpose == Enc:
+		return src.fail(at.join("issuer"), "self does not apply to purpose enc, whose keys cannot sign; write none")
 	case k.Certificate.Issuer == NoCertificate && src.has(subject):
 		return src.fail(subject, "does not apply to issuer none; leave it out")
 	case k.Certificate.Issuer == NoCertificate:
@@ -129,25 +116,6 @@ func (k *Keyset) checkToken(src *source, at path, tokens map[string]Token) error
 		return src.fail(at, "token is missing, and no token is named %s; the tokens are %s", DefaultToken, join(names))
 	case !named:
 		return src.fail(at.join("token"), "is not the name of a token; the tokens are %s", join(names))
-	}
-	return nil
-}
-
-func (k *Keyset) checkRotation(src *source, at path, name string) error {
-	maxAge := at.join("publish").join("max_age")
-	if k.Publish.MaxAge%time.Second != 0 {
-		return src.fail(maxAge, "must be whole seconds, the unit of Cache-Control")
-	}
-	if err := k.Policy().Validate(); err != nil {
-		rotation := at.join("rotation")
-		where := at
-		for _, f := range []path{rotation.join("lead"), maxAge, at.join("max_token_lifetime"), rotation.join("retain"), rotation} {
-			if src.has(f) {
-				where = f
-				break
-			}
-		}
-		return src.failAt(src.nearest(where), root, "keyset %s: %v", name, err)
 	}
 	return nil
 }

@@ -48,6 +48,8 @@ type Config struct {
 	// Callers by a name that is for people. Left out: nobody may sign. Several callers with
 	// one uid add up: each is a grant of its own and is judged whole.
 	Callers map[string]Caller `yaml:"callers"`
+
+	single bool `yaml:"-"` // the file has token and not tokens
 }
 
 // Store is where the state is kept.
@@ -78,6 +80,9 @@ type Options struct {
 	Dev bool
 	// LookupUser returns the uid of a user name. Nil: the system's user database.
 	LookupUser func(name string) (uint32, error)
+	// ReadFile returns the content of the file at an absolute path, for what the configuration
+	// names and needs when it is read. Nil: the system's files, regular ones of at most 1 MiB.
+	ReadFile func(path string) ([]byte, error)
 }
 
 func lookupUser(name string) (uint32, error) {
@@ -89,7 +94,8 @@ func lookupUser(name string) (uint32, error) {
 	return uint32(uid), err
 }
 
-// Load reads and checks the file at path.
+// Load reads and checks the file at path, and the files that it names and that are needed at
+// once: certificate chains.
 func Load(path string, opts Options) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -108,6 +114,9 @@ func Load(path string, opts Options) (*Config, error) {
 func Parse(name string, data []byte, opts Options) (*Config, error) {
 	if opts.LookupUser == nil {
 		opts.LookupUser = lookupUser
+	}
+	if opts.ReadFile == nil {
+		opts.ReadFile = readFile
 	}
 	abs, err := filepath.Abs(name)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"keysetd.example/hsm"
 	"keysetd.example/internal/audit"
 	"keysetd.example/internal/keyspec"
 	"keysetd.example/rotation"
@@ -44,6 +45,7 @@ keysets:
 func TestDefaults(t *testing.T) {
 	got := mustParse(t, least)
 	want := &Config{
+		single: true,
 		Tokens: map[string]Token{"default": {
 			Module: "/etc/keysetd/m.so", Label: "l", PIN: PIN{File: "/etc/keysetd/pin"}, Sessions: 8, VerifySignatures: VerifyRSA,
 		}},
@@ -60,8 +62,9 @@ func TestDefaults(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
-	if p := got.Keysets["k"].Policy(); p.Period != 12*time.Hour || p.Lead != 12*time.Hour || p.Retain != 12*time.Hour ||
-		p.ClockSkew != 30*time.Second || p.MaxAge != 5*time.Minute || p.Usage != "sign" || p.Token != "default" {
+	if p := got.Keysets["k"].Policy("k"); p.Period != 12*time.Hour || p.Lead != 12*time.Hour || p.Retain != 12*time.Hour ||
+		p.ClockSkew != 30*time.Second || p.MaxAge != 5*time.Minute || p.Usage != hsm.Sign || p.Token != "default" || p.Static != nil ||
+		p.MaxFreeze != 7*24*time.Hour || p.ManualPerDay != 5 || p.ManualBurst != 5 || p.Jitter != (rotation.Policy{Period: p.Period}).Spread("k").Jitter {
 		t.Errorf("policy %+v", p)
 	}
 	if rules := got.Rules(); len(rules) != 0 {
@@ -80,11 +83,12 @@ func TestExample(t *testing.T) {
 	}
 	k := cfg.Keysets["default"]
 	wantPolicy := rotation.Policy{
-		Specs: []keyspec.Spec{keyspec.RSA2048, keyspec.P256}, Token: "default", Usage: "sign", Period: 12 * time.Hour,
+		Specs: []keyspec.Spec{keyspec.RSA2048, keyspec.P256}, Token: "default", Usage: hsm.Sign, Period: 12 * time.Hour,
 		Lead: 12 * time.Hour, Retain: 12 * time.Hour, ClockSkew: 30 * time.Second, VerifierCache: time.Minute,
-		MaxAge: 5 * time.Minute, MaxTokenLifetime: time.Hour,
-	}
-	if got := k.Policy(); !reflect.DeepEqual(got, wantPolicy) {
+		MaxAge: 5 * time.Minute, MaxTokenLifetime: time.Hour, Algorithms: []jose.SignatureAlgorithm{jose.RS256, jose.PS256},
+		MaxFreeze: 7 * 24 * time.Hour, ManualPerDay: 5, ManualBurst: 5,
+	}.Spread("default")
+	if got := k.Policy("default"); !reflect.DeepEqual(got, wantPolicy) {
 		t.Errorf("policy %+v", got)
 	}
 	if want := (Subject{"Example", "Tokens", "Zurich", "ZH", "CH"}); k.Certificate.Subject != want || k.Certificate.Issuer != SelfSigned {
@@ -92,6 +96,7 @@ func TestExample(t *testing.T) {
 	}
 	want := []policy.Rule{
 		{Name: "monitoring", UID: 1002, Keysets: []string{"*"}, Operations: []policy.Operation{policy.Read}},
+		{Name: "operator", UID: 1003, Keysets: []string{"*"}, Operations: []policy.Operation{policy.Read, policy.Rotate, policy.Revoke, policy.Freeze, policy.Admin}},
 		{Name: "token-service", UID: 1001, Keysets: []string{"default"}, Operations: []policy.Operation{policy.JWT}, Algorithms: []jose.SignatureAlgorithm{jose.ES256}},
 	}
 	if got := cfg.Rules(); !reflect.DeepEqual(got, want) {
@@ -151,6 +156,7 @@ func TestExampleAlternatives(t *testing.T) {
 		{"  pin: {file", "  # pin: {env", true},
 		{"    uid: 1001", "    # user: token-service", false},
 		{"", `  # reserved: "`, false},
+		{"", "          # chain: partner", false},
 	} {
 		var b strings.Builder
 		changed := 0
@@ -167,6 +173,7 @@ func TestExampleAlternatives(t *testing.T) {
 		}
 		opts := testOptions
 		opts.Dev = tc.dev
+		opts.ReadFile = oneFile("partner-2026.pem", chainPEM(t, rsaKey(t)))
 		if _, err := Parse("keysetd.yaml", []byte(b.String()), opts); err != nil || changed == 0 || tc.out != "" && changed != 2 {
 			t.Errorf("%s in place of %s: %d lines changed, %v", tc.in, tc.out, changed, err)
 		}
@@ -195,7 +202,7 @@ keysets:
     token: b
     keys: [rsa-4096, ed25519]
     default_algorithm: PS512
-    rotation: {period: manual, retain: until-revoked, lead: 0.5d, clock_skew: 1m30s, verifier_cache: 90s}
+    rotation: {period: manual, retain: until-revoked, lead: 0.5d, clock_skew: 1m30s, verifier_cache: 90s, max_freeze: 2d, manual_per_day: 1, manual_burst: 86400}
     publish: {x5t: false, algorithms: [RS384]}
   two: {purpose: raw, token: a, keys: [p-521], certificate: {issuer: none}}
 callers:
@@ -220,10 +227,10 @@ callers:
 		t.Errorf("%+v %+v %s", cfg.Store, cfg.Audit, cfg.PublicURL)
 	}
 	k := cfg.Keysets["a.b-c_1"]
-	if want := (Rotation{Period: Period{Manual: true}, Lead: 12 * time.Hour, Retain: Retain{UntilRevoked: true}, ClockSkew: 90 * time.Second, VerifierCache: 90 * time.Second}); k.Rotation != want || k.Publish.X5T || k.Token != "b" {
+	if want := (Rotation{Period: Period{Manual: true}, Lead: 12 * time.Hour, Retain: Retain{UntilRevoked: true}, ClockSkew: 90 * time.Second, VerifierCache: 90 * time.Second, MaxFreeze: 48 * time.Hour, ManualPerDay: 1, ManualBurst: 86400}); k.Rotation != want || k.Publish.X5T || k.Token != "b" {
 		t.Errorf("keyset: %+v", k)
 	}
-	if p := k.Policy(); !p.Manual || !p.RetainUntilRevoked || p.Retain != 0 {
+	if p := k.Policy("a.b-c_1"); !p.Manual || !p.RetainUntilRevoked || p.Retain != 0 || p.MaxFreeze != 48*time.Hour || p.ManualPerDay != 1 || p.ManualBurst != 86400 {
 		t.Errorf("policy: %+v", p)
 	}
 	rules := cfg.Rules()

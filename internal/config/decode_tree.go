@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"reflect"
 	"strings"
 
@@ -59,18 +60,16 @@ func (s *source) decodeMap(n ast.Node, v reflect.Value, at path) error {
 		return s.failAt(startOf(n), at, "must be entries of the form NAME: VALUE")
 	}
 	v.Set(reflect.MakeMap(v.Type()))
-	allowed, rule := name, `letters, digits, "." "_" "-", beginning with a letter or digit, at most 63`
-	if v.Type().Elem().Kind() == reflect.String {
-		allowed, rule = variableName, `letters, digits and "_", as environment variables have`
-	}
 	for _, kv := range values {
 		key, ok := textOf(kv.Key)
 		where := placeOf(kv.Key.GetToken())
-		switch {
-		case !ok:
+		if !ok {
 			return s.failAt(where, at, "has a name that is not text; put it in quotes")
-		case !allowed.MatchString(key):
-			return s.failAt(where, at, "has a name that is none; a name is of %s", rule)
+		}
+		name, err := mapKey(key, v.Type())
+		switch {
+		case err != nil:
+			return s.failAt(where, at, "has a name that is none; a name %v", err)
 		case s.has(at.join(key)):
 			return s.failAt(where, at.join(key), "is given twice")
 		}
@@ -78,15 +77,31 @@ func (s *source) decodeMap(n ast.Node, v reflect.Value, at path) error {
 		elem := reflect.New(v.Type().Elem()).Elem()
 		defaults(elem)
 		if text, ok := textOf(kv.Value); ok && text == "" && elem.Kind() == reflect.String { // a variable may be set to nothing
-			v.SetMapIndex(reflect.ValueOf(key), elem)
+			v.SetMapIndex(name, elem)
 			continue
 		}
 		if err := s.decode(kv.Value, elem, at.join(key), false); err != nil {
 			return err
 		}
-		v.SetMapIndex(reflect.ValueOf(key), elem)
+		v.SetMapIndex(name, elem)
 	}
 	return nil
+}
+
+// mapKey reads a name in a map of type t. The error does not repeat it.
+func mapKey(text string, t reflect.Type) (reflect.Value, error) {
+	if t.Key() != reflect.TypeFor[string]() {
+		key, err := scalars[t.Key()].parse(text)
+		return reflect.ValueOf(key), err
+	}
+	allowed, rule := name, `letters, digits, "." "_" "-", beginning with a letter or digit, at most 63`
+	if t.Elem().Kind() == reflect.String {
+		allowed, rule = variableName, `letters, digits and "_", as environment variables have`
+	}
+	if !allowed.MatchString(text) {
+		return reflect.Value{}, errors.New("is of " + rule)
+	}
+	return reflect.ValueOf(text), nil
 }
 
 // decodeList reads a list of different items.

@@ -5,77 +5,100 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"keysetd.example/hsm/wire"
 	"keysetd.example/internal/keyspec"
 	"keysetd.example/rotation"
 )
 
 // Keyset is a named set of keys with one policy.
 type Keyset struct {
-	// Purpose is jwt, raw or any: what the keyset signs. Required.
+	// Purpose is jwt, raw or any: what the keyset signs; or enc: it decrypts. Required.
 	Purpose Purpose `yaml:"purpose"`
 	// Issuer of the tokens: the iss of claims that carry one must equal it. A text, or a URI
 	// if it has a colon (RFC 7519 §2). Required for jwt and any, unless any_issuer is true;
-	// raw keysets have none.
+	// raw and enc keysets have none.
 	Issuer string `yaml:"issuer"`
 	// AnyIssuer lets claims carry any iss. Left out: false.
 	AnyIssuer bool `yaml:"any_issuer"`
-	// Mode is dynamic: keysetd makes and rotates the keys. Left out: dynamic.
+	// Mode is dynamic: keysetd makes and rotates the keys; or static: the administrator names
+	// keys that are on the token. Left out: dynamic.
 	Mode Mode `yaml:"mode"`
-	// Token that the keys are made on, by name. Left out: default, or the only one there is.
+	// Token that the keys are made on, or are on, by name. Left out: default, or the only one
+	// there is.
 	Token string `yaml:"token"`
-	// Keys are the key specs of each generation, one key for each. Required.
+	// Keys are the key specs of each generation, one key for each; not ed25519 where they
+	// decrypt. Required for dynamic; static keysets have none.
 	Keys []keyspec.Spec `yaml:"keys"`
+	// Static are the administrator's keys, by type; at least one of them active. Required for
+	// static; dynamic keysets have none.
+	Static map[rotation.KeyType]StaticKey `yaml:"static"`
 	// DefaultAlgorithm signs where a request names none. Left out: the only
-	// algorithm that the keys have, else every request names one.
+	// algorithm that the keys have, else every request names one. Enc keysets have none.
 	DefaultAlgorithm jose.SignatureAlgorithm `yaml:"default_algorithm"`
-	// Rotation says when keys are replaced. Left out: every 12 hours.
+	// Rotation says when keys are replaced. Left out: every 12 hours; see its fields.
 	Rotation Rotation `yaml:"rotation"`
 	// MaxTokenLifetime is how far ahead the exp of a token may lie. Left out: the period or
-	// retain less clock_skew, whichever is shorter. Raw keysets have none.
+	// retain less clock_skew, whichever is shorter, with 12h for the period where that is manual
+	// or the keys are static. Raw and enc keysets have none.
 	MaxTokenLifetime time.Duration `yaml:"max_token_lifetime"`
+	// MaxMessageAge is how old a message may be that is to be decrypted. Required for enc;
+	// others have none.
+	MaxMessageAge time.Duration `yaml:"max_message_age"`
 	// Publish says how the JWKS is published. Left out: see its fields.
 	Publish Publish `yaml:"publish"`
-	// Certificate says what certificates the keys have. Left out: none, and no x5c.
+	// Certificate says what certificates the keys have. Left out: none, and no x5c. Static
+	// keysets have none; each of their keys may have a chain.
 	Certificate Certificate `yaml:"certificate"`
 }
 
 func (k *Keyset) setDefaults() { k.Mode = Dynamic }
 
-// Purpose is what a keyset signs.
+// Purpose is what a keyset does with its keys.
 type Purpose string
 
 // The purposes.
 const (
-	JWT Purpose = "jwt" // tokens, whose claims the daemon sees and checks
-	Raw Purpose = "raw" // payloads and digests
-	Any Purpose = "any" // both
+	JWT Purpose = "jwt" // signs tokens, whose claims the daemon sees and checks
+	Raw Purpose = "raw" // signs payloads and digests
+	Any Purpose = "any" // signs both
+	Enc Purpose = "enc" // decrypts
 )
 
 // Mode says who makes the keys.
 type Mode string
 
-// Dynamic keys are made and rotated by keysetd.
-const Dynamic Mode = "dynamic"
+// The modes.
+const (
+	Dynamic Mode = "dynamic" // keysetd makes and rotates them
+	Static  Mode = "static"  // the administrator does, and names them
+)
 
-// Rotation says when keys are replaced. Relations between these, max_age and
-// max_token_lifetime are checked, see rotation.Policy.Validate.
+// Rotation says when keys are replaced, by the clock and by hand. Relations between these,
+// max_age and max_message_age are checked, see rotation.Policy.Validate.
 type Rotation struct {
 	// Period is how long a generation is active, or manual: until an operator rotates.
-	// Left out: 12h.
+	// Left out: 12h. Static keysets have none.
 	Period Period `yaml:"period"`
-	// Lead is how long a generation must have been published before it may sign, at most
-	// the period. Left out: the period, or 12h if that is manual.
+	// Lead is how long what is new must have been published before it may sign, at most
+	// the period. Left out: the period, or 12h if that is manual or the keys are static. Enc
+	// keysets have none: their keys are published when they become active.
 	Lead time.Duration `yaml:"lead"`
-	// Retain is how long a generation stays published after it signed last, at least; or
-	// until-revoked. Left out: the period, or 12h if that is manual.
+	// Retain is how long a generation stays published after it signed last, at least, or goes
+	// on decrypting; or until-revoked. Left out: the period, or 12h if that is manual or the
+	// keys are static.
 	Retain Retain `yaml:"retain"`
-	// ClockSkew is how far the clocks of verifiers may be off. Left out: a tenth of lead, at
-	// most 30s.
+	// ClockSkew is how far the clocks of verifiers may be off. Left out: a tenth of lead (of the
+	// period, where there is none), at most 30s.
 	ClockSkew time.Duration `yaml:"clock_skew"`
 	// VerifierCache is how much longer than max_age verifiers keep a JWKS. Left out: no
 	// longer.
 	VerifierCache time.Duration `yaml:"verifier_cache"`
+	// MaxFreeze is how long an operator may hold back what the clock would do. Left out: 7d.
+	MaxFreeze time.Duration `yaml:"max_freeze"`
+	// ManualPerDay is how many rotations by hand a day allows in the long run, 1 to 86400. Left
+	// out: 5.
+	ManualPerDay int `yaml:"manual_per_day"`
+	// ManualBurst is how many of them may follow each other at once, 1 to 86400. Left out: 5.
+	ManualBurst int `yaml:"manual_burst"`
 }
 
 // Period is a duration, or manual.
@@ -93,10 +116,11 @@ type Retain struct {
 // Publish says how the JWKS is published.
 type Publish struct {
 	// MaxAge of the JWKS in caches (RFC 9111 §5.2.2.1), in whole seconds. Left out: half of
-	// what lead leaves after clock_skew and verifier_cache, at most 5m.
+	// what lead (the period, where there is none) leaves after clock_skew and verifier_cache, at
+	// most 5m.
 	MaxAge time.Duration `yaml:"max_age"`
 	// Algorithms for which an RSA key is published again, each time with that alg and a kid
-	// of its own. Left out: once, without alg.
+	// of its own. Left out: once, without alg. Enc keysets have none.
 	Algorithms []jose.SignatureAlgorithm `yaml:"algorithms"`
 	// X5T adds x5t, the SHA-1 thumbprint of the certificate, beside x5t#S256. Left out: true.
 	X5T bool `yaml:"x5t"`
@@ -106,7 +130,8 @@ func (p *Publish) setDefaults() { p.X5T = true }
 
 // Certificate says what certificates the keys of a keyset have.
 type Certificate struct {
-	// Issuer is self, each certificate signed by its own key, or none. Required.
+	// Issuer is self, each certificate signed by its own key, or none. Required. Enc keysets have
+	// none, for a key that decrypts cannot sign.
 	Issuer CertificateIssuer `yaml:"issuer"`
 	// Subject of the certificates. Required for self; the common name is generated.
 	Subject Subject `yaml:"subject"`
@@ -135,22 +160,4 @@ type Subject struct {
 	Province string `yaml:"province"`
 	// Country, two capital letters (ISO 3166). Required.
 	Country string `yaml:"country"`
-}
-
-// Policy returns the rotation policy of the keyset, with defaults filled in.
-func (k Keyset) Policy() rotation.Policy {
-	return rotation.Policy{
-		Specs:              k.Keys,
-		Token:              k.Token,
-		Usage:              wire.Sign,
-		Period:             k.Rotation.Period.Duration,
-		Manual:             k.Rotation.Period.Manual,
-		Lead:               k.Rotation.Lead,
-		Retain:             k.Rotation.Retain.Duration,
-		RetainUntilRevoked: k.Rotation.Retain.UntilRevoked,
-		ClockSkew:          k.Rotation.ClockSkew,
-		VerifierCache:      k.Rotation.VerifierCache,
-		MaxAge:             k.Publish.MaxAge,
-		MaxTokenLifetime:   k.MaxTokenLifetime,
-	}.WithDefaults()
 }

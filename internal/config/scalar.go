@@ -15,6 +15,7 @@ import (
 	"keysetd.example/internal/audit"
 	"keysetd.example/internal/jwa"
 	"keysetd.example/internal/keyspec"
+	"keysetd.example/rotation"
 	"keysetd.example/signing/policy"
 )
 
@@ -32,12 +33,14 @@ var scalars = map[reflect.Type]scalar{
 	reflect.TypeFor[Retain]():                  {aDuration + ", or until-revoked", erase(parseRetain)},
 	reflect.TypeFor[fs.FileMode]():             {aMode, erase(parseMode)},
 	reflect.TypeFor[keyspec.Spec]():            {"", erase(parseSpec)},
+	reflect.TypeFor[rotation.KeyType]():        {"", erase(parseKeyType)},
+	reflect.TypeFor[KeyID]():                   {aKeyID, erase(parseKeyID)},
 	reflect.TypeFor[jose.SignatureAlgorithm](): {"", erase(parseAlgorithm)},
 	reflect.TypeFor[policy.Operation]():        {"", erase(policy.ParseOperation)},
 	reflect.TypeFor[audit.Sync]():              {"", oneOf("", audit.SyncSecond, audit.SyncAlways)},
 	reflect.TypeFor[Verify]():                  {"", oneOf("", VerifyRSA, VerifyAll, VerifyNone)},
-	reflect.TypeFor[Purpose]():                 {"", oneOf("enc", JWT, Raw, Any)},
-	reflect.TypeFor[Mode]():                    {"", oneOf("static", Dynamic)},
+	reflect.TypeFor[Purpose]():                 {"", oneOf("", JWT, Raw, Any, Enc)},
+	reflect.TypeFor[Mode]():                    {"", oneOf("", Dynamic, Static)},
 	reflect.TypeFor[CertificateIssuer]():       {"", oneOf("ca external", SelfSigned, NoCertificate)},
 }
 

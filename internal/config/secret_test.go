@@ -2,7 +2,10 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/goccy/go-yaml/lexer"
@@ -13,36 +16,52 @@ import (
 // example is exchanged for a secret, and however that is written.
 func TestErrorsRepeatNoValue(t *testing.T) {
 	const secret = "hunter2"
-	refused := 0
-	tokens := lexer.Tokenize(Example())
-	for i, tk := range tokens {
-		if tk.Type == token.CommentType || i+1 < len(tokens) && tokens[i+1].Type == token.MappingValueType {
-			continue // no value
+	example := strings.Replace(Example(), "# chain:", "chain:", 1)
+	opts := testOptions
+	opts.ReadFile = oneFile("partner-2026.pem", chainPEM(t, rsaKey(t)))
+	if _, err := Parse("k.yaml", []byte(example), opts); err != nil {
+		t.Fatal(err)
+	}
+	tokens := lexer.Tokenize(example)
+	var refused atomic.Int64
+	try := func(line int, lines []string) {
+		_, err := Parse("k.yaml", []byte(strings.Join(lines, "\n")), opts)
+		if err == nil {
+			return
 		}
-		for _, form := range []string{secret, `"` + secret + `"`, "[" + secret + "]", "{" + secret + "}", "{" + secret + ": " + secret + "}", "!" + secret, "&" + secret + " x", "*" + secret, "@" + secret, "'" + secret, secret + ": " + secret, "|\n" + secret, ">" + secret, `"\` + secret + `"`, "- " + secret, "? " + secret} {
-			lines := strings.Split(Example(), "\n")
-			line, col := tk.Position.Line-1, tk.Position.Column-1
-			at := []rune(lines[line])
-			// The token and the rest of its line go, or what is left of a list stands after it.
-			lines[line] = string(at[:col]) + form
-			for _, rest := range []string{"", strings.TrimPrefix(string(at[col:]), tk.Value)} {
-				lines[line] = string(at[:col]) + form + rest
-				text := strings.Join(lines, "\n")
-				_, err := Parse("k.yaml", []byte(text), testOptions)
-				if err == nil {
-					continue
+		refused.Add(1)
+		if strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "\n") || !strings.HasPrefix(err.Error(), "k.yaml:") {
+			t.Errorf("line %d %q: %v", line+1, lines[line], err)
+		}
+	}
+	var forms sync.WaitGroup
+	for _, form := range []string{secret, `"` + secret + `"`, "[" + secret + "]", "{" + secret + "}", "{" + secret + ": " + secret + "}", "!" + secret, "&" + secret + " x", "*" + secret, "@" + secret, "'" + secret, secret + ": " + secret, "|\n" + secret, ">" + secret, `"\` + secret + `"`, "- " + secret, "? " + secret} {
+		forms.Go(func() {
+			for i, tk := range tokens {
+				if tk.Type == token.CommentType || i+1 < len(tokens) && tokens[i+1].Type == token.MappingValueType {
+					continue // no value
 				}
-				refused++
-				if strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "\n") || !strings.HasPrefix(err.Error(), "k.yaml:") {
-					t.Errorf("line %d %q: %v", line+1, lines[line], err)
+				lines := strings.Split(example, "\n")
+				line, col := tk.Position.Line-1, tk.Position.Column-1
+				at := []rune(lines[line])
+				// The token and the rest of its line go, or what is left of a list stands after it.
+				lines[line] = string(at[:col]) + form
+				try(line, lines)
+				if rest := strings.TrimPrefix(string(at[col:]), tk.Value); !blank.MatchString(rest) {
+					lines[line] += rest
+					try(line, lines)
 				}
 			}
-		}
+		})
 	}
-	if refused < 1000 {
-		t.Errorf("only %d were refused", refused)
+	forms.Wait()
+	if refused.Load() < 1000 {
+		t.Errorf("only %d were refused", refused.Load())
 	}
 }
+
+// blank is the end of a line that says nothing.
+var blank = regexp.MustCompile(`^\s*(#.*)?$`)
 
 // FuzzParse: whatever the file is, there is no panic, and the error is one line with a
 // place that repeats nothing which could not be a field or a name.
@@ -51,19 +70,25 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(Example()))
 	f.Add([]byte(good))
 	f.Add([]byte(least))
+	f.Add([]byte(goodStatic))
+	opts := testOptions // no file that the fuzzer hits upon is opened
+	opts.ReadFile = oneFile("c.pem", chainPEM(f, rsaKey(f)))
 	for _, v := range []string{`"` + secret + `"`, secret, "{" + secret + "}", "[" + secret + "]", "&" + secret + " x", "|\n      " + secret} {
 		f.Add([]byte(strings.Replace(good, "{file: pin}", v, 1)))
 		f.Add([]byte(strings.Replace(good, "https://issuer.example", v, 1)))
+		for _, old := range []string{"old-rsa", `"0a1b"`, "main", "c.pem", "8d", "p-256"} {
+			f.Add([]byte(strings.Replace(goodStatic, old, v, 1)))
+		}
 	}
 	f.Add([]byte("a: [" + secret + "\nb: {\n- x"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 1<<14 {
 			return // more of the same, and slow
 		}
-		cfg, err := Parse("k.yaml", data, testOptions)
+		cfg, err := Parse("k.yaml", data, opts)
 		if err == nil {
 			for name := range cfg.Keysets {
-				if err := cfg.Keysets[name].Policy().Validate(); err != nil {
+				if err := cfg.Keysets[name].Policy(name).Validate(); err != nil {
 					t.Errorf("accepted with %v", err)
 				}
 			}

@@ -114,7 +114,7 @@ func (c *Config) checkTokens(src *source) error {
 			return err
 		}
 		c.Tokens = map[string]Token{DefaultToken: *c.Token}
-		c.Token = nil
+		c.Token, c.single = nil, true
 		return nil
 	case len(c.Tokens) == 0:
 		return src.fail(root.join("tokens"), "no token is given; describe at least one")

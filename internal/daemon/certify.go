@@ -8,10 +8,10 @@ import (
 	"keysetd.example/rotation"
 )
 
-// certify issues the chain that a keyset's configuration asks for.
-func certify(cfg *config.Config) func(context.Context, rotation.CertRequest) ([][]byte, error) {
+// certify issues the chain that a keyset's configuration asks for, the one in force then.
+func certify(inForce func() *config.Config) func(context.Context, rotation.CertRequest) ([][]byte, error) {
 	return func(_ context.Context, req rotation.CertRequest) ([][]byte, error) {
-		c := cfg.Keysets[req.Keyset].Certificate
+		c := inForce().Keysets[req.Keyset].Certificate
 		if c.Issuer != config.SelfSigned {
 			return nil, nil
 		}

@@ -45,7 +45,7 @@ type CheckOptions struct {
 	RetryPIN string
 }
 
-// Check proves the configuration on its tokens, changes nothing there, and prints what it found.
+// Check proves the configuration on its tokens, changes nothing there nor in the store, and prints what it found.
 func Check(ctx context.Context, cfg *config.Config, out io.Writer, opts CheckOptions) (err error) {
 	if _, err := enter(cfg); err != nil {
 		return err
@@ -86,10 +86,10 @@ func Check(ctx context.Context, cfg *config.Config, out io.Writer, opts CheckOpt
 	return report.print(out)
 }
 
-// open reads from the store what a look at the tokens needs. A store that a running
+// open reads from the store what a look at the tokens needs, and changes nothing in it. A store that a running
 // daemon has open is no reason not to look.
 func (r *Report) open(cfg *config.Config) (serials, error) {
-	db, err := store.Open(cfg.Store.Path)
+	found, err := store.Look(cfg.Store.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		r.Notes = append(r.Notes, fmt.Sprintf("there is no store %s yet; `keysetd init` makes it and the first keys", cfg.Store.Path))
@@ -100,15 +100,11 @@ func (r *Report) open(cfg *config.Config) (serials, error) {
 	case err != nil:
 		return nil, err
 	}
-	defer db.Close()
-	r.Installation = db.Installation()
-	seen := readSerials{}
-	for name := range cfg.Tokens {
-		if seen[name], err = db.TokenSerial(name); err != nil {
-			return nil, err
-		}
+	if found.Old {
+		r.Notes = append(r.Notes, fmt.Sprintf("the store %s is of an older version; the next start of keysetd migrates it, after a copy is put beside it, and an older keysetd cannot read it any more then", cfg.Store.Path))
 	}
-	return seen, nil
+	r.Installation = found.Installation
+	return readSerials(found.Serials), nil
 }
 
 // readSerials are what a store remembered when it was read. Nothing is added.
@@ -149,7 +145,7 @@ func (r *Report) add(name, module string, info hsm.Info, objects []hsm.Object, p
 		if r.Installation != "" {
 			k.Ours = new(label.Installation == r.Installation)
 		}
-		if err := hsm.CheckAttributes(o, hsm.Sign); err != nil {
+		if err := hsm.CheckAttributes(o, usage(o)); err != nil {
 			k.Problem = err.Error()
 		}
 		t.Keys = append(t.Keys, k)
@@ -158,13 +154,27 @@ func (r *Report) add(name, module string, info hsm.Info, objects []hsm.Object, p
 	r.Tokens = append(r.Tokens, t)
 }
 
+// usage is what a key was made for, as its token tells.
+func usage(o hsm.Object) hsm.Usage {
+	a := o.Attributes
+	for _, u := range []struct {
+		usage hsm.Usage
+		may   *bool
+	}{{hsm.Sign, a.Sign}, {hsm.Decrypt, a.Decrypt}, {hsm.Derive, a.Derive}} {
+		if u.may != nil && *u.may {
+			return u.usage
+		}
+	}
+	return hsm.Sign // which hsm.CheckAttributes will find it is not
+}
+
 // prove has a key of keysetd's sign, and verifies, with every algorithm that there is a key
 // for. What a token lists is a claim; this is the proof.
 func prove(ctx context.Context, t *hsm.Token, objects []hsm.Object) map[jose.SignatureAlgorithm]error {
 	proofs := map[jose.SignatureAlgorithm]error{}
 	for _, o := range objects {
 		label, err := rotation.ParseLabel(o.Label)
-		if err != nil || !o.Private {
+		if err != nil || !o.Private || usage(o) != hsm.Sign {
 			continue
 		}
 		for _, alg := range jwa.ForSpec(label.Spec) {

@@ -22,6 +22,7 @@ import (
 	"keysetd.example/hsm"
 	"keysetd.example/internal/audit"
 	"keysetd.example/internal/config"
+	"keysetd.example/internal/keyspec"
 	"keysetd.example/jwks"
 	"keysetd.example/rotation"
 	"keysetd.example/rotation/store"
@@ -33,6 +34,8 @@ import (
 // Options of Run.
 type Options struct {
 	Logger *slog.Logger
+	// Load reads the configuration again, as the one that Run is given was read.
+	Load func() (*config.Config, error)
 	// Ready is called once all doors answer and every keyset can sign. Nil: nobody is told.
 	Ready func(Addresses)
 }
@@ -52,6 +55,14 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 		return err
 	}
 	defer closing(&err, "the store", db.Close)
+	if kept := db.Migrated(); kept != "" {
+		log.Warn("the store was of an older version and is migrated; an older keysetd cannot read it any more", "store", cfg.Store.Path, "copy", kept)
+	}
+	revoked := revocationFile{cfg.Store.Path, db.Installation(), log}
+	known, err := revoked.read()
+	if err != nil {
+		return err
+	}
 	trail, err := audit.Open(cfg.Audit.Path, audit.Options{Sync: cfg.Audit.Sync})
 	if err != nil {
 		return err
@@ -82,14 +93,23 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 		Auditor: trail, Metrics: m.signing, Logger: log,
 		Tokens: ts.status, RetryPIN: ts.retryPIN, AcceptSerial: ts.acceptSerial, Public: ls.addresses().Public,
 	}, state)
-	pages := jwks.NewPages(func() bool { return manager != nil && canSign(manager.Snapshot()) && ts.up() })
-	p := &publisher{cfg: cfg, tokens: ts, policy: rights, pages: pages, service: service, metrics: m.signing}
-	if manager, err = newManager(cfg, db, ts, p.publish, m.rotation, log); err != nil {
+	p := &publisher{key: ts.key, service: service, metrics: m.signing, log: log, force: force{cfg: cfg, rights: rights}}
+	able := func() bool { return canSign(p.config(), manager.Snapshot()) && p.allShown() }
+	p.pages = jwks.NewPages(func() bool { return able() && ts.up() }) // asked once the doors are open
+	mc := managerConfig(cfg, db, ts, log)
+	mc.Certify, mc.Publish, mc.Drain, mc.KeepRevocations, mc.Metrics = certify(p.config), p.publish, p.drain, revoked.keep, m.rotation
+	if manager, err = rotation.NewManager(mc); err != nil {
 		return err
 	}
+	p.outlive = manager.Outlive
 	if err := manager.Start(ctx); err != nil {
 		return err
 	}
+	if err := revoked.revokeAgain(ctx, known, manager, trail); err != nil {
+		return err
+	}
+	reloads := newReloader(opts.Load, manager, p, log)
+	service.Config.Operator, service.Config.Reload = manager, reloads.reload
 	registry, err := m.registry()
 	if err != nil {
 		return err
@@ -108,34 +128,21 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 			manager.Wake()
 		})
 	})
-	background.Go(func() { reopenOnHangup(running, hangups, trail, log) })
-	background.Go(func() { notifier{log, ts.summary}.run(running) })
-	background.Go(func() { announce(running, manager, ts, log, ls.addresses(), opts.Ready) })
+	systemd := notifier{log, ts.summary}
+	background.Go(func() { systemd.run(running) })
+	background.Go(func() { onHangup(running, hangups, trail, reloads, systemd) })
+	background.Go(func() { announce(running, able, ts, log, ls.addresses(), opts.Ready) })
 
 	servers := map[net.Listener]server{
 		ls.socket: door.New(door.Config{Service: service, Metrics: m.door, Logger: log}),
 	}
 	if ls.public != nil {
-		servers[ls.public] = jwks.NewServer(pages, log)
+		servers[ls.public] = jwks.NewServer(p.pages, log)
 	}
 	if ls.metrics != nil {
 		servers[ls.metrics] = newMetricsServer(prometheus.Gatherers{registry, ts.workers()}, log)
 	}
 	return serveUntil(ctx, log, servers)
-}
-
-// reopenOnHangup lets logrotate move the audit log away (SIGHUP).
-func reopenOnHangup(ctx context.Context, hangups <-chan os.Signal, trail *audit.Log, log *slog.Logger) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hangups:
-			if err := trail.Reopen(); err != nil {
-				log.Error("reopening the audit log", "error", err)
-			}
-		}
-	}
 }
 
 // closing puts something away at the end, and keeps the first error.
@@ -164,31 +171,27 @@ func overflowUID() uint32 {
 	return uint32(uid)
 }
 
-func newManager(cfg *config.Config, s *store.Bolt, ts tokens, publish func(*rotation.Snapshot) error, m *rotation.Metrics, log *slog.Logger) (*rotation.Manager, error) {
-	keysets := map[string]rotation.Policy{}
-	for name, k := range cfg.Keysets {
-		keysets[name] = k.Policy()
-	}
+// managerConfig is what every command's manager works with. Its outlets are the command's.
+func managerConfig(cfg *config.Config, s *store.Bolt, ts tokens, log *slog.Logger) rotation.ManagerConfig {
 	rotating := map[string]rotation.Token{}
 	var longest time.Duration
 	for name, t := range ts {
 		rotating[name] = rotation.OnHSM(t)
 		longest = max(longest, cmp.Or(cfg.Tokens[name].Limits.Generate, hsm.DefaultGenerate))
 	}
-	return rotation.NewManager(rotation.ManagerConfig{
-		Store: s, Installation: s.Installation(), Keysets: keysets, Tokens: rotating,
-		Certify: certify(cfg), KeyID: jwks.KeyID, Publish: publish, Logger: log, Metrics: m,
-		GenerateLimit: generateSlack(longest, keysets),
-	})
+	return rotation.ManagerConfig{
+		Store: s, Installation: s.Installation(), Keysets: policies(cfg), Tokens: rotating,
+		KeyID: jwks.KeyID, Aliases: jwks.Aliases,
+		Accept:        func(token string) []string { return cfg.Tokens[token].AcceptKeys },
+		Logger:        log,
+		GenerateLimit: generateSlack(longest),
+	}
 }
 
-// generateSlack is how long a generation may take whose keys may each take longest.
-func generateSlack(longest time.Duration, keysets map[string]rotation.Policy) time.Duration {
-	keys := 1
-	for _, p := range keysets {
-		keys = max(keys, len(p.Specs))
-	}
-	return time.Duration(keys)*longest + time.Minute
+// generateSlack is how long a generation may take whose keys may each take longest: of every
+// spec, for a reload may ask for more than there are now.
+func generateSlack(longest time.Duration) time.Duration {
+	return time.Duration(len(keyspec.All()))*longest + time.Minute
 }
 
 // newBell returns a channel that has a word in it once ring was called. ring never blocks, and
@@ -216,10 +219,15 @@ func forward(ctx context.Context, words <-chan struct{}, do func()) {
 	}
 }
 
-// canSign reports whether every configured keyset has a key that signs.
-func canSign(s *rotation.Snapshot) bool {
-	for _, k := range s.Keysets {
-		if k.Configured && len(k.Signing) == 0 {
+// canSign reports whether every keyset of a configuration has a key that signs, or one that
+// decrypts.
+func canSign(cfg *config.Config, s *rotation.Snapshot) bool {
+	for name := range cfg.Keysets {
+		k := s.Keysets[name]
+		if k == nil || !inService(k) {
+			return false
+		}
+		if _, active := k.Document.Active(); !active || len(k.Signing) == 0 && !k.Policy.Encrypts() {
 			return false
 		}
 	}
@@ -227,12 +235,12 @@ func canSign(s *rotation.Snapshot) bool {
 }
 
 // announce says once that all is ready. Until then the doors answer what they can.
-func announce(ctx context.Context, m *rotation.Manager, ts tokens, log *slog.Logger, a Addresses, ready func(Addresses)) {
+func announce(ctx context.Context, able func() bool, ts tokens, log *slog.Logger, a Addresses, ready func(Addresses)) {
 	log.Info("listening", "socket", a.Socket, "public", a.Public, "metrics", a.Metrics)
 	if ts.ready(ctx) != nil {
 		return
 	}
-	if !settled(ctx, func() bool { return canSign(m.Snapshot()) }) {
+	if !settled(ctx, able) {
 		return
 	}
 	log.Info("ready", "socket", a.Socket, "public", a.Public, "metrics", a.Metrics)

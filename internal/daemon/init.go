@@ -15,8 +15,8 @@ import (
 	"keysetd.example/rotation/store"
 )
 
-// Init makes the store and the first generations of every keyset: 1 active, 2 pending.
-// Nothing that exists is overwritten. The tokens are proven before the store is made, so
+// Init makes the store and the first generations of every keyset: 1 active, 2 pending; of a
+// static one it adopts the keys that the configuration names. Nothing that exists is overwritten. The tokens are proven before the store is made, so
 // that a mistake in the configuration leaves nothing behind.
 //
 // Where a token holds keys of another installation for a keyset of ours, a store was most
@@ -52,7 +52,10 @@ func Init(ctx context.Context, cfg *config.Config, beside bool, log *slog.Logger
 			return err
 		}
 	}
-	manager, err := newManager(cfg, db, ts, func(*rotation.Snapshot) error { return nil }, nil, log)
+	mc := managerConfig(cfg, db, ts, log)
+	mc.Certify = certify(func() *config.Config { return cfg })
+	mc.Publish = func(*rotation.Snapshot) error { return nil } // nobody looks yet
+	manager, err := rotation.NewManager(mc)
 	if err != nil {
 		return err
 	}
@@ -97,7 +100,7 @@ func (ts tokens) noOthers(ctx context.Context, cfg *config.Config) error {
 		for _, o := range objects {
 			label, err := rotation.ParseLabel(o.Label)
 			if _, ours := cfg.Keysets[label.Keyset]; err == nil && ours {
-				return fmt.Errorf("token %s holds keys of installation %s for keyset %s, such as %q: if its store was lost, put the backup at %s; `keysetd init --beside-others` makes a new installation, which does not publish those keys",
+				return fmt.Errorf("token %s holds keys of installation %s for keyset %s, such as %q: if its store was lost, put the backup at %s, or rebuild it with `keysetd recover`; `keysetd init --beside-others` makes a new installation, which does not publish those keys",
 					name, label.Installation, label.Keyset, o.Label, cfg.Store.Path)
 			}
 		}
@@ -105,12 +108,12 @@ func (ts tokens) noOthers(ctx context.Context, cfg *config.Config) error {
 	return nil
 }
 
-// initialised: every keyset has one generation that signs and one behind it.
+// initialised: every keyset has one generation in use, and one behind it where keysetd makes them.
 func initialised(s *rotation.Snapshot) bool {
 	for _, k := range s.Keysets {
 		_, active := k.Document.Active()
 		_, pending := k.Document.Pending()
-		if !active || !pending {
+		if !active || !pending && k.Policy.Static == nil {
 			return false
 		}
 	}
@@ -130,7 +133,7 @@ func problem(s *rotation.Snapshot) error {
 
 func printKeys(out io.Writer, path string, s *rotation.Snapshot) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "Made %s and these keys:\n\nKEYSET\tGENERATION\tSTATE\tSPEC\tKID\n", path)
+	fmt.Fprintf(w, "Made %s with these keys:\n\nKEYSET\tGENERATION\tSTATE\tSPEC\tKID\n", path)
 	for _, name := range sortedKeys(s.Keysets) {
 		for _, g := range s.Keysets[name].Document.Generations {
 			for _, k := range g.Keys {

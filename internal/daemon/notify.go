@@ -49,6 +49,14 @@ func (n notifier) run(ctx context.Context) {
 	}
 }
 
+// reloading tells systemd that a reload goes on while do runs (Type=notify-reload,
+// systemd.service(5)).
+func (n notifier) reloading(do func()) {
+	n.send(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
+	do()
+	n.send(daemon.SdNotifyReady)
+}
+
 // summary is the status line: the tokens' problems, or that there are none.
 func (ts tokens) summary() string {
 	var problems []string

@@ -1,52 +1,76 @@
 package daemon
 
 import (
-	"crypto/x509"
+	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
-	v1 "keysetd.example/api/v1"
-	"keysetd.example/hsm"
 	"keysetd.example/internal/config"
-	"keysetd.example/internal/jwa"
 	"keysetd.example/jwks"
 	"keysetd.example/rotation"
 	"keysetd.example/signing"
 	"keysetd.example/signing/policy"
 )
 
-// publisher shows a snapshot of rotation to the world: as pages to verifiers and as keys
-// to callers. Pages come first, since what signs must be published (invariant 1).
+// publisher shows a snapshot of rotation to the world, by the configuration in force: as
+// pages to verifiers and as keys to callers. Pages come first, since what signs must be
+// published (invariant 1).
 type publisher struct {
-	cfg     *config.Config
-	tokens  tokens
-	policy  *policy.Policy
+	key func(rotation.Key) (tokenKey, error) // on its token
+	// outlive is the manager's Outlive.
+	outlive func(ctx context.Context, keyset string, generation int, exp time.Time) error
 	pages   *jwks.Pages
 	service *signing.Service
 	metrics *signing.Metrics
+	log     *slog.Logger
 
 	mu   sync.Mutex
-	last *rotation.Snapshot
+	last *rotation.Snapshot // nil before the first
+	force
+	// fallen are the keysets that are not shown as they should be, and why.
+	fallen map[string]string
+	// drained is closed when no request goes by what was shown before last.
+	drained <-chan struct{}
+}
+
+// force is what is in force: a configuration, and what was made by it.
+type force struct {
+	cfg    *config.Config
+	rights *policy.Policy
 	// made holds what was made of each keyset, so that a change of one among thousands
 	// costs the work of one.
 	made map[*rotation.Keyset]shown
 }
 
-// shown is one keyset as both sides see it.
-type shown struct {
-	page    *jwks.Page // nil until there is a first generation
-	signing signing.Keyset
-	keys    []*hsm.Key // that sign
+// tokenKey is a key that signs, as its token has it.
+type tokenKey interface {
+	signing.Key
+	// Problem is why its token refuses it; empty where it does not.
+	Problem() string
 }
 
-// publish is the manager's Publish.
+// publish is the manager's Publish. A keyset that cannot be shown falls back, and keeps no other
+// from being shown: else nothing could be revoked any more.
 func (p *publisher) publish(s *rotation.Snapshot) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.show(s)
+	return p.show(s, p.force, false)
+}
+
+// publishWith puts another configuration in force together with the snapshot that is shown
+// first. If a keyset could not be shown with it that is shown well, or that is new, the one before
+// stays, and the error wraps a *notShown.
+func (p *publisher) publishWith(cfg *config.Config, rights *policy.Policy) func(*rotation.Snapshot) error {
+	return func(s *rotation.Snapshot) error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.show(s, force{cfg: cfg, rights: rights}, true)
+	}
 }
 
 // again shows the last snapshot as the tokens are now: which algorithms they do not have
@@ -57,130 +81,107 @@ func (p *publisher) again() error {
 	if p.last == nil {
 		return nil
 	}
-	return p.show(p.last)
+	made := make(map[*rotation.Keyset]shown, len(p.made))
+	for k, m := range p.made {
+		made[k] = m.asTokensAre()
+	}
+	return p.show(p.last, force{p.cfg, p.rights, made}, false)
 }
 
-func (p *publisher) show(s *rotation.Snapshot) error {
+// config is the one in force.
+func (p *publisher) config() *config.Config {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cfg
+}
+
+// allShown reports whether no keyset of the configuration fell back.
+func (p *publisher) allShown() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name := range p.fallen {
+		if _, ok := p.cfg.Keysets[name]; ok {
+			return false
+		}
+	}
+	return true
+}
+
+// drain waits until no request goes by what was shown before the latest swap.
+func (p *publisher) drain(ctx context.Context) error {
+	p.mu.Lock()
+	drained := p.drained
+	p.mu.Unlock()
+	if drained == nil { // nothing was shown yet
+		return nil
+	}
+	select {
+	case <-drained:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for requests that began before: %w", context.Cause(ctx))
+	}
+}
+
+// show swaps in a snapshot and what it is shown by: all of it, or on an error nothing. Strictly,
+// no keyset may fall back that has not.
+func (p *publisher) show(s *rotation.Snapshot, by force, strictly bool) error {
 	made := make(map[*rotation.Keyset]shown, len(s.Keysets))
+	fallen := map[string]string{}
 	var pages []jwks.Keyset
 	var keysets []signing.Keyset
+	now := time.Now()
 	for _, name := range sortedKeys(s.Keysets) {
 		k := s.Keysets[name]
-		m, ok := p.made[k]
-		if !ok {
+		m, ok := by.made[k]
+		if !ok || m.fellBack != "" { // which may be over
 			var err error
-			if m, err = p.make(k); err != nil {
-				return fmt.Errorf("keyset %s: %w", name, err)
+			ks := by.cfg.Keysets[name]
+			if m, err = p.whole(k, ks, by.rights, now); err != nil {
+				if strictly && p.fallen[name] == "" {
+					return &notShown{name, err}
+				}
+				m = fallBack(k, ks, err, now)
+				fallen[name] = m.fellBack
 			}
 		}
 		made[k] = m
 		if m.page != nil {
 			pages = append(pages, jwks.Keyset{Name: name, JWKS: m.page})
 		}
-		keysets = append(keysets, m.withProblems())
+		keysets = append(keysets, m.signing)
 	}
 	set, err := jwks.NewSet(pages)
 	if err != nil {
 		return err
 	}
-	state, err := signing.NewState(p.policy, keysets, p.metrics)
+	state, err := signing.NewState(by.rights, keysets, p.metrics)
 	if err != nil {
 		return err
 	}
 	p.pages.Swap(set)
-	p.service.Swap(state)
-	p.made, p.last = made, s
+	p.drained = p.service.Swap(state)
+	by.made = made
+	tellFallen(p.log, p.fallen, fallen)
+	p.force, p.last, p.fallen = by, s, fallen
 	return nil
 }
 
-// withProblems adds what the tokens say of the keys now to what rotation said.
-func (s shown) withProblems() signing.Keyset {
-	k := s.signing
+// asTokensAre adds what the tokens say of the keys now to what rotation said.
+func (s shown) asTokensAre() shown {
 	problems := []string{}
-	if k.Status.Problem != "" {
-		problems = append(problems, k.Status.Problem)
+	for _, p := range []string{s.fellBack, s.problem} {
+		if p != "" {
+			problems = append(problems, p)
+		}
 	}
 	for _, key := range s.keys {
 		if p := key.Problem(); p != "" {
 			problems = append(problems, p)
 		}
 	}
-	k.Status.Problem = strings.Join(problems, "; ")
-	return k
-}
-
-func (p *publisher) make(k *rotation.Keyset) (shown, error) {
-	ks := p.cfg.Keysets[k.Name] // the zero value where it is not configured: served, not signing
-	status := v1.Keyset{Mode: "dynamic", Problem: k.Problem, NextRotation: k.NextRotation(), Generations: []v1.Generation{}}
-	out := signing.Keyset{
-		Name: k.Name, Purpose: signing.Purpose(ks.Purpose), Issuer: ks.Issuer, AnyIssuer: ks.AnyIssuer,
-		MaxTokenLifetime: k.Policy.MaxTokenLifetime, DefaultAlg: ks.DefaultAlgorithm,
-		PublishAlgorithms: ks.Publish.Algorithms,
-	}
-	if !k.Configured {
-		out.Purpose = signing.PurposeNone
-	}
-	var published []jwks.Key
-	for _, g := range inOrder(k.Document.Generations) {
-		shownGen := v1.Generation{Number: g.Number, State: string(g.State), Since: k.Document.Since(g)}
-		if k.Configured { // otherwise nothing is done to it
-			shownGen.Until = k.Document.Until(g, k.Policy)
-		}
-		for _, key := range g.Keys {
-			pub, err := x509.ParsePKIXPublicKey(key.Public)
-			if err != nil {
-				return shown{}, fmt.Errorf("generation %d, key %s in the store: %w", g.Number, key.KID, err)
-			}
-			published = append(published, jwks.Key{KID: key.KID, Public: pub, Use: jwks.Signature, Chain: key.Chain})
-			shownGen.Keys = append(shownGen.Keys, keyStatus(key))
-		}
-		status.Generations = append(status.Generations, shownGen)
-	}
-	var handles []*hsm.Key
-	for _, key := range k.Signing {
-		handle, err := p.handle(key)
-		if err != nil {
-			return shown{}, fmt.Errorf("key %s: %w", key.KID, err)
-		}
-		handles = append(handles, handle)
-		out.Active = append(out.Active, signing.ActiveKey{KID: key.KID, Spec: key.Spec, Key: handle})
-	}
-	out.Status = status
-	if len(published) == 0 {
-		return shown{signing: out, keys: handles}, nil
-	}
-	page, err := jwks.NewDocument(published, jwks.Options{Algorithms: ks.Publish.Algorithms, X5T: ks.Publish.X5T, MaxAge: k.MaxAge()})
-	return shown{page, out, handles}, err
-}
-
-// handle is a key that signs, on its token.
-func (p *publisher) handle(key rotation.Key) (*hsm.Key, error) {
-	pub, err := x509.ParsePKIXPublicKey(key.Public)
-	if err != nil {
-		return nil, err
-	}
-	return p.tokens[key.Token].Key(hsm.Ref{ID: key.ID, Label: key.Label}, pub)
-}
-
-// inOrder is the order of the page: what signs, what will, what did.
-func inOrder(generations []rotation.Generation) []rotation.Generation {
-	rank := map[rotation.State]int{rotation.Active: 0, rotation.Pending: 1, rotation.Retired: 2}
-	sorted := slices.Clone(generations)
-	slices.SortStableFunc(sorted, func(a, b rotation.Generation) int { return rank[a.State] - rank[b.State] })
-	return sorted
-}
-
-func keyStatus(key rotation.Key) v1.Key {
-	status := v1.Key{KID: key.KID, Spec: string(key.Spec), Token: key.Token, ID: fmt.Sprintf("%x", key.ID), Algorithms: []string{}, Lost: key.Lost}
-	for _, alg := range jwa.ForSpec(key.Spec) {
-		status.Algorithms = append(status.Algorithms, string(alg))
-	}
-	if len(key.Chain) > 0 {
-		if leaf, err := x509.ParseCertificate(key.Chain[0]); err == nil {
-			status.NotAfter = leaf.NotAfter
-		}
-	}
-	return status
+	s.signing.Status.Problem = strings.Join(problems, "; ")
+	return s
 }
 
 func sortedKeys[V any, M ~map[string]V](m M) []string { return slices.Sorted(maps.Keys(m)) }

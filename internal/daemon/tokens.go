@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"keysetd.example/hsm"
 	"keysetd.example/hsm/wire"
 	"keysetd.example/internal/config"
+	"keysetd.example/rotation"
 )
 
 // serials remembers which token stands behind each name.
@@ -119,6 +121,15 @@ func (ts tokens) close(ctx context.Context) error {
 		errs = append(errs, t.Close(ctx))
 	}
 	return errors.Join(errs...)
+}
+
+// key is a key on its token.
+func (ts tokens) key(key rotation.Key) (tokenKey, error) {
+	pub, err := x509.ParsePKIXPublicKey(key.Public)
+	if err != nil {
+		return nil, err
+	}
+	return ts[key.Token].Key(hsm.Ref{ID: key.ID, Label: key.Label}, pub)
 }
 
 // status is what the door tells of the tokens.

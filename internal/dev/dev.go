@@ -90,7 +90,8 @@ func Prepare(ctx context.Context, opts Options, log *slog.Logger) (*Environment,
 	if err := p.writeConfig(opts, module); err != nil {
 		return nil, err
 	}
-	cfg, err := config.Load(p.config(), config.Options{Dev: true})
+	env := &Environment{Dir: dir, ConfigPath: p.config()}
+	cfg, err := env.Load()
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +103,13 @@ func Prepare(ctx context.Context, opts Options, log *slog.Logger) (*Environment,
 			return nil, err
 		}
 	}
-	return &Environment{Dir: dir, ConfigPath: p.config(), Config: cfg}, nil
+	env.Config = cfg
+	return env, nil
+}
+
+// Load reads the configuration as it is now.
+func (e *Environment) Load() (*config.Config, error) {
+	return config.Load(e.ConfigPath, config.Options{Dev: true})
 }
 
 // paths names the files below one directory.
@@ -203,6 +210,7 @@ keysets:
     purpose: jwt
     issuer: {{.Issuer}}
     keys: [rsa-2048, p-256, ed25519]
+    rotation: {lead: 1m}               # so that rotating by hand can be tried soon
     certificate: {issuer: self, subject: {organization: keysetd dev, country: CH}}
   raw:
     purpose: raw
@@ -212,6 +220,6 @@ callers:
   me:
     uid: {{.UID}}
     keysets: ["*"]
-    operations: [jwt, sign, read, admin]
+    operations: [jwt, sign, read, rotate, revoke, freeze, admin]
     algorithms: ["*"]
 `))

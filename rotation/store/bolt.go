@@ -4,7 +4,6 @@ package store
 import (
 	"context"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,66 +23,106 @@ var ErrInUse = errors.New("another process has it open")
 // Bolt is a store in one file, which one process at a time may have open:
 //
 //	meta
-//	├── format        "1"
-//	└── installation  32 hex digits, random
+//	├── format         "2"
+//	└── installation   32 hex digits, random
 //	tokens
-//	└── NAME          serial number, as the token gave it
+//	└── NAME           serial number, as the token gave it
 //	keysets
-//	└── NAME          version (8 bytes, big endian) ‖ document (JSON)
+//	└── NAME           version (8 bytes, big endian) ‖ document (JSON)
+//	watermarks
+//	└── NAME           a bucket
+//	    └── generation (8 bytes, big endian) → time (RFC 3339, UTC)
 //	history
-//	└── NAME          a bucket
-//	    └── number    (8 bytes, big endian, from 1) → event (JSON)
+//	└── NAME           a bucket
+//	    └── number     (8 bytes, big endian, from 1) → event (JSON)
 //
 // Each change is one transaction, and durable when the method returns: bbolt writes the
 // pages and calls fdatasync(2), then writes the page that refers to them and calls fdatasync(2) again.
+//
+// Watermarks are apart from the documents, as they change far more often, and without a new version.
+// Format 1 had none; see migrate.go.
 type Bolt struct {
 	db           *bbolt.DB
 	installation string
+	migrated     string
 }
 
 const (
-	format      = "1"
+	format      = "2"
 	lockTimeout = 100 * time.Millisecond
 	// batchDelay is how long a change waits for others to share its fdatasync.
 	batchDelay = 2 * time.Millisecond
 )
 
 var (
-	metaBucket    = []byte("meta")
-	tokensBucket  = []byte("tokens")
-	keysetsBucket = []byte("keysets")
-	historyBucket = []byte("history")
+	metaBucket       = []byte("meta")
+	tokensBucket     = []byte("tokens")
+	keysetsBucket    = []byte("keysets")
+	watermarksBucket = []byte("watermarks")
+	historyBucket    = []byte("history")
 
 	formatKey       = []byte("format")
 	installationKey = []byte("installation")
 )
 
 // Open opens the store at path. It never makes one. If another process has it open it
-// fails with ErrInUse at once.
+// fails with ErrInUse at once. One that an older version left is migrated, after a copy of it
+// was put beside it; see Migrated.
 func Open(path string) (*Bolt, error) {
-	s, err := open(path)
-	switch {
-	case err == nil:
-		return s, nil
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("there is no store at %s; `keysetd init` makes one: %w", path, fs.ErrNotExist)
-	case errors.Is(err, berrors.ErrTimeout):
-		return nil, fmt.Errorf("the store %s: %w; is another keysetd running?", path, ErrInUse)
+	s, err := open(path, func(string) {})
+	if err != nil {
+		return nil, openError(path, err)
 	}
-	return nil, fmt.Errorf("opening the store %s: %w", path, err)
+	return s, nil
 }
 
-func open(path string) (s *Bolt, err error) {
-	// bbolt panics on pages that make no sense, and reads them through a mapping that a
-	// file cut short leaves hanging in the air.
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
+func openError(path string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no store at %s; `keysetd init` makes one, and `keysetd recover` one in the place of a store that was lost: %w", path, fs.ErrNotExist)
+	case errors.Is(err, berrors.ErrTimeout):
+		return fmt.Errorf("the store %s: %w; is another keysetd running?", path, ErrInUse)
+	}
+	return fmt.Errorf("opening the store %s: %w", path, err)
+}
+
+// open tells reached what a migration has come to.
+func open(path string, reached func(string)) (s *Bolt, err error) {
+	defer survive(&err)()
+	db, err := openFile(path, false)
+	if err != nil {
+		return nil, err
+	}
+	db.MaxBatchDelay = batchDelay
+	s = &Bolt{db: db}
+	err = s.migrate(reached)
+	if err == nil {
+		err = db.View(func(tx *bbolt.Tx) error {
+			return s.check(tx, format, tokensBucket, keysetsBucket, watermarksBucket, historyBucket)
+		})
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+// survive makes what bbolt does with a damaged file an error: it panics on pages that make
+// no sense, and reads them through a mapping that a file cut short leaves hanging in the air.
+func survive(err *error) (ended func()) {
+	before := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(before)
 		if p := recover(); p != nil {
-			s, err = nil, fmt.Errorf("the file is damaged (%v); put a backup in its place", p)
+			*err = fmt.Errorf("the file is damaged (%v); put a backup in its place", p)
 		}
-	}()
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout: lockTimeout,
+	}
+}
+
+func openFile(path string, readOnly bool) (*bbolt.DB, error) {
+	return bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout:  lockTimeout,
+		ReadOnly: readOnly,
 		OpenFile: func(name string, flag int, mode fs.FileMode) (*os.File, error) {
 			f, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
 			if err != nil {
@@ -96,33 +135,24 @@ func open(path string) (s *Bolt, err error) {
 			return f, nil
 		},
 	})
-	if err != nil {
-		return nil, err
-	}
-	db.MaxBatchDelay = batchDelay
-	s = &Bolt{db: db}
-	if err := db.View(s.check); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	return s, nil
 }
 
-// check reads what a store of this version has.
-func (s *Bolt) check(tx *bbolt.Tx) error {
+// check reads what a store of this format has.
+func (s *Bolt) check(tx *bbolt.Tx, want string, buckets ...[]byte) error {
 	meta := tx.Bucket(metaBucket)
 	if meta == nil {
 		return errors.New("it is no store of keysetd: bucket meta is missing")
 	}
-	if got := string(meta.Get(formatKey)); got != format {
+	if got := string(meta.Get(formatKey)); got != want {
 		return fmt.Errorf("it has format %q and this version knows %q; it may be of a newer keysetd", got, format)
 	}
-	for _, name := range [][]byte{tokensBucket, keysetsBucket, historyBucket} {
+	for _, name := range buckets {
 		if tx.Bucket(name) == nil {
 			return fmt.Errorf("it is damaged: bucket %s is missing", name)
 		}
 	}
 	s.installation = string(meta.Get(installationKey))
-	if b, err := hex.DecodeString(s.installation); err != nil || len(b) != 16 {
+	if !IsInstallation(s.installation) {
 		return errors.New("it is damaged: bucket meta has no installation id of 32 hex digits")
 	}
 	return nil
@@ -131,7 +161,10 @@ func (s *Bolt) check(tx *bbolt.Tx) error {
 // Close closes the store, once what is under way has ended.
 func (s *Bolt) Close() error { return s.db.Close() }
 
-// Installation is the id that Create gave the store.
+// Migrated is the path of the copy of the store as it was, if Open had to migrate it; else "".
+func (s *Bolt) Migrated() string { return s.migrated }
+
+// Installation is the id that the store was made with.
 func (s *Bolt) Installation() string { return s.installation }
 
 // TokenSerial returns the serial number remembered for a token of the configuration; ""

@@ -119,11 +119,12 @@ func TestOpenRefuses(t *testing.T) {
 		return func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucket)).Put([]byte(key), []byte(value)) }
 	}
 	for want, f := range map[string]func(*bbolt.Tx) error{
-		`format "2"`:                put("meta", "format", "2"),
-		"no installation id":        put("meta", "installation", "short"),
-		"bucket meta is missing":    func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte("meta")) },
-		"bucket keysets is missing": func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte("keysets")) },
-		"bucket history is missing": func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte("history")) },
+		`format "3" and this version knows "2"`: put("meta", "format", "3"),
+		"no installation id":                    put("meta", "installation", "short"),
+		"bucket meta is missing":                func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte("meta")) },
+		"bucket keysets is missing":             func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte("keysets")) },
+		"bucket watermarks is missing":          func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte("watermarks")) },
+		"bucket history is missing":             func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte("history")) },
 	} {
 		path := change(t, f)
 		s, err := store.Open(path)
@@ -139,13 +140,14 @@ func TestOpenRefuses(t *testing.T) {
 func TestCorruptDocuments(t *testing.T) {
 	const version = "\x00\x00\x00\x00\x00\x00\x00\x01"
 	for want, value := range map[string]string{
-		"shorter than its version":   "\x00",
-		"unexpected end of JSON":     version,
-		"invalid character":          version + "{]",
-		"unknown field \"extra\"":    version + `{"format":1,"keyset":"b","last":0,"generations":null,"extra":1}`,
-		"newer version of keysetd":   version + `{"format":2,"keyset":"b","extra":1}`,
-		"document of keyset \"a\"":   version + `{"format":1,"keyset":"a","last":0,"generations":null}`,
-		"the unknown state \"lost\"": version + `{"format":1,"keyset":"b","last":1,"generations":[{"number":1,"state":"lost","keys":[],"made":"2026-01-01T00:00:00Z"}]}`,
+		"shorter than its version":     "\x00",
+		"unexpected end of JSON":       version,
+		"invalid character":            version + "{]",
+		"unknown field \"extra\"":      version + `{"format":2,"keyset":"b","last":0,"generations":null,"extra":1}`,
+		"newer version of keysetd":     version + `{"format":3,"keyset":"b","extra":1}`,
+		"document of keyset \"a\"":     version + `{"format":2,"keyset":"a","last":0,"generations":null}`,
+		"format 1 and the store has 2": version + `{"format":1,"keyset":"b","last":0,"generations":null}`,
+		"the unknown state \"lost\"":   version + `{"format":2,"keyset":"b","last":1,"generations":[{"number":1,"state":"lost","keys":[],"made":"2026-01-01T00:00:00Z"}]}`,
 	} {
 		path := change(t, func(tx *bbolt.Tx) error { return tx.Bucket([]byte("keysets")).Put([]byte("b"), []byte(value)) })
 		s, err := store.Open(path)

@@ -39,6 +39,9 @@ func (s *Bolt) Save(ctx context.Context, doc rotation.Document, version uint64, 
 		if err := keysets.Put([]byte(doc.Keyset), value); err != nil {
 			return err
 		}
+		if err := forgetWatermarks(tx, doc); err != nil {
+			return err
+		}
 		return appendEvents(tx, doc.Keyset, events)
 	})
 	if err != nil {

@@ -20,6 +20,18 @@ func encodeDocument(doc rotation.Document) ([]byte, error) {
 // decodeDocument reads the document that is kept under name. Unknown members are refused:
 // writing the document back would lose them.
 func decodeDocument(name string, b []byte) (rotation.Document, error) {
+	doc, err := decodeFormat(name, b, rotation.Format)
+	if err == nil {
+		err = doc.Validate()
+	}
+	if err != nil {
+		return rotation.Document{}, err
+	}
+	return doc, nil
+}
+
+// decodeFormat reads a document that is of this format, without looking at what it says.
+func decodeFormat(name string, b []byte, format int) (rotation.Document, error) {
 	// The format first: another one explains everything else.
 	var head struct {
 		Format int `json:"format"`
@@ -27,14 +39,14 @@ func decodeDocument(name string, b []byte) (rotation.Document, error) {
 	if err := json.Unmarshal(b, &head); err != nil {
 		return rotation.Document{}, err
 	}
-	if head.Format != rotation.Format {
-		return rotation.Document{}, rotation.Document{Format: head.Format}.Validate()
+	switch {
+	case head.Format > rotation.Format:
+		return rotation.Document{}, rotation.Document{Format: head.Format}.Validate() // which names both
+	case head.Format != format:
+		return rotation.Document{}, fmt.Errorf("it has format %d and the store has %d", head.Format, format)
 	}
 	var doc rotation.Document
 	if err := strict(b, &doc); err != nil {
-		return rotation.Document{}, err
-	}
-	if err := doc.Validate(); err != nil {
 		return rotation.Document{}, err
 	}
 	if doc.Keyset != name {

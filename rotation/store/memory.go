@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"keysetd.example/rotation"
 )
@@ -20,7 +21,9 @@ type Memory struct {
 	docs    map[string]encoded
 	history map[string][][]byte
 	serials map[string]string
+	marks   map[string]map[int]time.Time
 	fault   func(rotation.Document) Fault
+	raising func(keyset string, generation int, until time.Time) Fault
 }
 
 type encoded struct {
@@ -28,10 +31,10 @@ type encoded struct {
 	doc     []byte
 }
 
-// Fault is how a Save fails. The zero value is a Save that does not.
+// Fault is how a change fails. The zero value is one that does not.
 type Fault struct {
 	Err error
-	// Persisted: the Save has its effect nevertheless.
+	// Persisted: the change has its effect nevertheless.
 	Persisted bool
 }
 
@@ -39,7 +42,7 @@ type Fault struct {
 func NewMemory(installation string) *Memory {
 	return &Memory{
 		installation: installation,
-		docs:         map[string]encoded{}, history: map[string][][]byte{}, serials: map[string]string{},
+		docs:         map[string]encoded{}, history: map[string][][]byte{}, serials: map[string]string{}, marks: map[string]map[int]time.Time{},
 	}
 }
 
@@ -48,6 +51,13 @@ func (m *Memory) Inject(fault func(rotation.Document) Fault) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.fault = fault
+}
+
+// InjectRaise has fault asked before each RaiseWatermark from now on; nil for no more faults.
+func (m *Memory) InjectRaise(fault func(keyset string, generation int, until time.Time) Fault) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.raising = fault
 }
 
 // Installation is the id given to NewMemory.
@@ -94,6 +104,10 @@ func (m *Memory) Get(ctx context.Context, keyset string) (rotation.Versioned, er
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.get(keyset)
+}
+
+func (m *Memory) get(keyset string) (rotation.Versioned, error) {
 	e, ok := m.docs[keyset]
 	if !ok {
 		return rotation.Versioned{}, nil
@@ -136,7 +150,52 @@ func (m *Memory) Save(ctx context.Context, doc rotation.Document, version uint64
 	}
 	m.docs[doc.Keyset] = encoded{version: version + 1, doc: b}
 	m.history[doc.Keyset] = append(m.history[doc.Keyset], lines...)
+	maps.DeleteFunc(m.marks[doc.Keyset], func(generation int, _ time.Time) bool {
+		_, live := doc.Find(generation)
+		return !live
+	})
 	return version + 1, fault.Err
+}
+
+// RaiseWatermark implements rotation.Store.
+func (m *Memory) RaiseWatermark(ctx context.Context, keyset string, generation int, until time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var fault Fault
+	if m.raising != nil {
+		fault = m.raising(keyset, generation, until)
+	}
+	if fault.Err != nil && !fault.Persisted {
+		return fault.Err
+	}
+	doc, err := m.get(keyset) // of one that is not there, an empty one
+	if err != nil {
+		return err
+	}
+	if _, live := doc.Find(generation); !live {
+		return fmt.Errorf("keyset %q, generation %d: %w", keyset, generation, rotation.ErrNotLive)
+	}
+	if m.marks[keyset] == nil {
+		m.marks[keyset] = map[int]time.Time{}
+	}
+	if until.After(m.marks[keyset][generation]) {
+		m.marks[keyset][generation] = until.Round(0).UTC() // as it is read from a file
+	}
+	return fault.Err
+}
+
+// Watermarks implements rotation.Store.
+func (m *Memory) Watermarks(ctx context.Context, keyset string) (map[int]time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	marks := maps.Clone(m.marks[keyset])
+	if marks == nil {
+		marks = map[int]time.Time{}
+	}
+	return marks, ctx.Err()
 }
 
 // History implements rotation.Store.

@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
+	"keysetd.example/hsm/wire"
 	"keysetd.example/internal/keyspec"
 	"keysetd.example/rotation"
 	"keysetd.example/rotation/store"
@@ -42,18 +45,22 @@ func document(keyset string) rotation.Document {
 	return rotation.Document{
 		Format: rotation.Format, Keyset: keyset, Last: 7,
 		Generations: []rotation.Generation{{
-			Number: 6, State: rotation.Active, Made: at, Published: at.Add(1), UsableFrom: at.Add(2), Activated: at.Add(3), Retired: at.Add(4), RetainUntil: at.Add(5),
-			Keys: []rotation.Key{{Spec: keyspec.P256, Token: "hsm", ID: []byte{1, 2}, Label: "l", KID: "k", Public: []byte{3}, Chain: [][]byte{{4}, {5}}, Lost: at.Add(8)}},
+			Number: 6, State: rotation.Active, Static: true, Lifetime: 9, Revoked: []string{"r"}, Scheduled: at.Add(-1), Made: at, Published: at.Add(1), UsableFrom: at.Add(2), Activated: at.Add(3), Retired: at.Add(4), RetainUntil: at.Add(5),
+			Keys: []rotation.Key{{Spec: keyspec.P256, Token: "hsm", ID: []byte{1, 2}, Label: "l", KID: "k", Usage: wire.Decrypt, Public: []byte{3}, Chain: [][]byte{{4}, {5}}, Lost: at.Add(8)}},
 		}},
-		Intents: []rotation.Intent{{Kind: rotation.Destroy, Generation: 5, At: at.Add(6), Objects: []rotation.Attempt{
+		Intents: []rotation.Intent{{Kind: rotation.Destroy, Generation: 5, At: at.Add(6), Revoked: true, Objects: []rotation.Attempt{
 			{Token: "hsm", Spec: keyspec.P256, ID: []byte{6}, Label: "m", KID: "n"},
 		}}},
 		Abandoned: []rotation.Abandoned{{
 			Attempt:    rotation.Attempt{Token: "hsm", Spec: keyspec.P256, ID: []byte{7}, Label: "o"},
 			Generation: 4, Begun: at.Add(9), Since: at.Add(10), Looked: at.Add(11), Clean: 1,
 		}},
-		StaleUntil: at.Add(7),
-		Served:     rotation.Freshness{MaxAge: 1, ClockSkew: 2, VerifierCache: 3},
+		StaleUntil:  at.Add(7),
+		Served:      rotation.Freshness{MaxAge: 1, ClockSkew: 2, VerifierCache: 3},
+		Entries:     []rotation.Entry{{Algorithm: jose.RS384, State: rotation.Retired, Published: at.Add(12), UsableFrom: at.Add(13), Retired: at.Add(14), RetainUntil: at.Add(15)}},
+		Revoked:     []rotation.Revocation{revocation("r", at.Add(16)).Revocation},
+		FrozenUntil: at.Add(17), AcceptUnpublished: true, Allowance: at.Add(18), Removed: at.Add(19),
+		Farewell: &rotation.Farewell{Retain: 4, UntilRevoked: true, Served: rotation.Freshness{MaxAge: 5}},
 	}
 }
 
@@ -207,7 +214,9 @@ func TestEndedContext(t *testing.T) {
 		_, get := s.Get(ctx, "a")
 		_, saved := s.Save(ctx, document("a"), 0)
 		_, history := s.History(ctx, "a", 1)
-		for name, err := range map[string]error{"Load": load, "Get": get, "Save": saved, "History": history} {
+		_, marks := s.Watermarks(ctx, "a")
+		raised := s.RaiseWatermark(ctx, "a", 6, time.Now())
+		for name, err := range map[string]error{"Load": load, "Get": get, "Save": saved, "History": history, "Watermarks": marks, "RaiseWatermark": raised} {
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("%s: %v", name, err)
 			}

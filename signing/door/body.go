@@ -1,6 +1,7 @@
 package door
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -16,22 +17,39 @@ import (
 	"keysetd.example/signing"
 )
 
-// The longest bodies, in bytes: claims in base64url with a header beside them, and a payload.
-const (
-	maxJWT   = 2 * signing.MaxClaims
-	maxSign  = 1 << 20
-	maxAdmin = 4 << 10
+// body says what a request's body may be.
+type body struct {
+	most     int64 // bytes
+	optional bool  // it may be empty, which leaves every member out
+}
+
+var (
+	jwtBody  = body{most: 2 * signing.MaxClaims} // claims in base64url with a header beside them
+	signBody = body{most: 1 << 20}               // a payload
+
+	// Of what operators do: a kid or a serial number, and a reason.
+	actBody     = body{most: 4 << 10}
+	bareActBody = body{most: 4 << 10, optional: true}
+	reloadBody  = body{most: 128 << 10, optional: true} // the names of a thousand keysets
 )
 
 // decode reads the body into v: one JSON object, members that v has, each once, and
 // nothing after it.
-func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) *v1.Error {
+func (b body) decode(w http.ResponseWriter, r *http.Request, v any) *v1.Error {
+	in := io.Reader(http.MaxBytesReader(w, r.Body, b.most))
+	if b.optional {
+		ahead := bufio.NewReader(in)
+		if _, err := ahead.Peek(1); errors.Is(err, io.EOF) {
+			return nil
+		}
+		in = ahead
+	}
 	if kind := r.Header.Get("Content-Type"); kind != "application/json" {
 		if media, _, err := mime.ParseMediaType(kind); err != nil || media != "application/json" {
 			return &v1.Error{Reason: v1.UnsupportedMediaType, Detail: "the body must be application/json and say so; curl does with --json, or -H 'Content-Type: application/json'"}
 		}
 	}
-	err := json.UnmarshalRead(http.MaxBytesReader(w, r.Body, limit), v, json.RejectUnknownMembers(true))
+	err := json.UnmarshalRead(in, v, json.RejectUnknownMembers(true))
 	if err == nil {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -132,3 +133,6 @@ func (h *house) dial(t testing.TB) net.Conn {
 	t.Cleanup(func() { c.Close() })
 	return c
 }
+
+// by is how the history names the test's own user.
+func (h *house) by() string { return fmt.Sprintf("uid %d", os.Getuid()) }

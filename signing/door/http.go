@@ -24,9 +24,17 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("/v1/keysets/{name}", s.route(http.MethodGet, policy.Read, s.keyset))
 	mux.Handle("/v1/keysets/{name}/jwt", s.route(http.MethodPost, policy.JWT, s.signJWT))
 	mux.Handle("/v1/keysets/{name}/sign", s.route(http.MethodPost, policy.Sign, s.sign))
-	nothing := s.route("", "", notFound)
+	mux.Handle("/v1/keysets/{name}/plan", s.route(http.MethodGet, policy.Read, s.plan))
+	mux.Handle("/v1/keysets/{name}/history", s.route(http.MethodGet, policy.Read, s.history))
+	mux.Handle("/v1/keysets/{name}/rotate", s.act(policy.Rotate, s.rotate))
+	mux.Handle("/v1/keysets/{name}/revoke", s.act(policy.Revoke, s.revoke))
+	mux.Handle("/v1/keysets/{name}/freeze", s.act(policy.Freeze, s.freeze))
+	mux.Handle("/v1/keysets/{name}/thaw", s.act(policy.Freeze, s.thaw))
+	mux.Handle("/v1/reload", s.act(policy.Admin, s.reload))
+	mux.Handle("/v1/clock/accept", s.act(policy.Admin, s.acceptClock))
 	mux.Handle("/v1/tokens/{name}/pin-retry", s.route(http.MethodPost, policy.Admin, s.pinRetry))
 	mux.Handle("/v1/tokens/{name}/accept", s.route(http.MethodPost, policy.Admin, s.accept))
+	nothing := s.route("", "", notFound)
 	mux.Handle("/", nothing)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if path.Clean(r.URL.Path) != r.URL.Path { // ServeMux would redirect, in HTML
@@ -47,7 +55,7 @@ func (s *Server) keyset(ctx context.Context, caller policy.Caller, _ http.Respon
 
 func (s *Server) signJWT(ctx context.Context, caller policy.Caller, w http.ResponseWriter, r *http.Request) (any, error) {
 	var req v1.JWTRequest
-	if err := s.read(ctx, caller, policy.JWT, w, r, maxJWT, &req); err != nil {
+	if err := s.read(ctx, caller, policy.JWT, w, r, jwtBody, &req); err != nil {
 		return nil, err
 	}
 	return s.config.Service.SignJWT(ctx, caller, r.PathValue("name"), &req)
@@ -55,7 +63,7 @@ func (s *Server) signJWT(ctx context.Context, caller policy.Caller, w http.Respo
 
 func (s *Server) sign(ctx context.Context, caller policy.Caller, w http.ResponseWriter, r *http.Request) (any, error) {
 	var req v1.SignRequest
-	if err := s.read(ctx, caller, policy.Sign, w, r, maxSign, &req); err != nil {
+	if err := s.read(ctx, caller, policy.Sign, w, r, signBody, &req); err != nil {
 		return nil, err
 	}
 	return s.config.Service.Sign(ctx, caller, r.PathValue("name"), &req)
@@ -63,17 +71,25 @@ func (s *Server) sign(ctx context.Context, caller policy.Caller, w http.Response
 
 // read decodes the body of a caller who may do this into req. What cannot be understood
 // stands in the audit log like every other refusal.
-func (s *Server) read(ctx context.Context, caller policy.Caller, op policy.Operation, w http.ResponseWriter, r *http.Request, limit int64, req any) error {
+func (s *Server) read(ctx context.Context, caller policy.Caller, op policy.Operation, w http.ResponseWriter, r *http.Request, b body, req any) error {
 	keyset := r.PathValue("name")
-	if err := s.config.Service.Admit(ctx, caller, op, keyset); err != nil {
-		// What it still sends is not waited for.
-		w.Header().Set("Connection", "close")
+	if err := s.admit(ctx, caller, op, w, keyset); err != nil {
 		return err
 	}
-	if err := decode(w, r, limit, req); err != nil {
+	if err := b.decode(w, r, req); err != nil {
 		return s.config.Service.Refuse(ctx, caller, op, keyset, err)
 	}
 	return nil
+}
+
+// admit refuses a caller who may not do this, before more of the request is looked at.
+func (s *Server) admit(ctx context.Context, caller policy.Caller, op policy.Operation, w http.ResponseWriter, keyset string) error {
+	err := s.config.Service.Admit(ctx, caller, op, keyset)
+	if err != nil {
+		// What it still sends is not waited for.
+		w.Header().Set("Connection", "close")
+	}
+	return err
 }
 
 func (s *Server) pinRetry(ctx context.Context, caller policy.Caller, _ http.ResponseWriter, r *http.Request) (any, error) {
@@ -82,7 +98,7 @@ func (s *Server) pinRetry(ctx context.Context, caller policy.Caller, _ http.Resp
 
 func (s *Server) accept(ctx context.Context, caller policy.Caller, w http.ResponseWriter, r *http.Request) (any, error) {
 	var req v1.AcceptRequest
-	if err := s.read(ctx, caller, policy.Admin, w, r, maxAdmin, &req); err != nil {
+	if err := s.read(ctx, caller, policy.Admin, w, r, actBody, &req); err != nil {
 		return nil, err
 	}
 	return s.config.Service.Accept(ctx, caller, r.PathValue("name"), &req)

@@ -74,7 +74,7 @@ func TestBadRequests(t *testing.T) {
 		field      string
 	}{
 		"path":              {"GET /", "", 404, v1.NotFound, ""},
-		"path below":        {"GET /v1/keysets/default/plan", "", 404, v1.NotFound, ""},
+		"path below":        {"GET /v1/keysets/default/plan/x", "", 404, v1.NotFound, ""},
 		"path not clean":    {"GET /v1/keysets//default", "", 404, v1.NotFound, ""},
 		"path upwards":      {"POST /v1/keysets/../jwt", "{}", 404, v1.NotFound, ""},
 		"path, slash":       {"GET /v1/keysets/default/", "", 404, v1.NotFound, ""},

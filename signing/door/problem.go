@@ -32,6 +32,11 @@ var statuses = map[v1.Reason]int{
 	v1.Unavailable:          http.StatusServiceUnavailable,
 	v1.Overloaded:           http.StatusServiceUnavailable,
 	v1.DeadlineExceeded:     http.StatusGatewayTimeout,
+	v1.NotYet:               http.StatusConflict,
+	v1.RateLimited:          http.StatusTooManyRequests,
+	v1.Frozen:               http.StatusConflict,
+	v1.KidUnknown:           http.StatusNotFound,
+	v1.BadConfiguration:     http.StatusConflict, // of the request with a file on this host; 422 would blame the request
 	v1.AuditFailed:          http.StatusServiceUnavailable,
 	v1.Internal:             http.StatusInternalServerError,
 }

@@ -25,6 +25,7 @@ type Config struct {
 	IdleTimeout time.Duration
 	// RequestTimeout is how long a request may take from when its header is there until its
 	// reply is ready. A caller that wants less hangs up, which ends its request. Unset: 10 s.
+	// The acts of operators have a minute.
 	RequestTimeout time.Duration
 }
 

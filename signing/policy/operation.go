@@ -1,6 +1,9 @@
 package policy
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
 // Operation is an act that a caller can be granted, by the word that the configuration,
 // the audit log and metrics use.
@@ -12,9 +15,15 @@ const (
 	JWT Operation = "jwt"
 	// Sign signs payloads and digests that say nothing to the daemon.
 	Sign Operation = "sign"
-	// Read shows a keyset's state.
+	// Read shows a keyset's state, what it was and what it will be.
 	Read Operation = "read"
-	// Admin is for what concerns the daemon and its tokens and no keyset.
+	// Rotate has the next generation sign ahead of time.
+	Rotate Operation = "rotate"
+	// Revoke takes a key out of service for ever.
+	Revoke Operation = "revoke"
+	// Freeze suspends a keyset's schedule, and ends that again.
+	Freeze Operation = "freeze"
+	// Admin is for what concerns the daemon and its tokens and not one keyset.
 	Admin Operation = "admin"
 )
 
@@ -23,7 +32,7 @@ const (
 const All = "*"
 
 // Operations returns every operation.
-func Operations() []Operation { return []Operation{JWT, Sign, Read, Admin} }
+func Operations() []Operation { return []Operation{JWT, Sign, Read, Rotate, Revoke, Freeze, Admin} }
 
 // Signs reports whether the operation makes a signature, so that an algorithm belongs to
 // it. All does.
@@ -31,19 +40,22 @@ func (o Operation) Signs() bool { return o == JWT || o == Sign || o == All }
 
 // later are the operations of the doors that this version does not perform. A right that
 // nothing looks at must not be granted.
-var later = []Operation{"client-assertion", "decrypt", "batch", "rotate", "revoke", "freeze", "certificate"}
+var later = []Operation{"client-assertion", "decrypt", "batch", "certificate"}
 
 // ParseOperation returns the operation that s names. The error does not repeat s.
 func ParseOperation(s string) (Operation, error) {
+	var words []string
 	for _, o := range Operations() {
 		if string(o) == s {
 			return o, nil
 		}
+		words = append(words, string(o))
 	}
+	there := "; the operations are " + strings.Join(words, ", ")
 	for _, o := range later {
 		if string(o) == s {
-			return "", errors.New("operation " + s + " is not available in this version; the operations are jwt, sign, read, admin")
+			return "", errors.New("operation " + s + " is not available in this version" + there)
 		}
 	}
-	return "", errors.New("is not an operation; the operations are jwt, sign, read, admin")
+	return "", errors.New("is not an operation" + there)
 }

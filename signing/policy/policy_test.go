@@ -39,6 +39,7 @@ func TestDecide(t *testing.T) {
 		rule(1002, []string{"b"}, []Operation{Sign}, jose.RS256),
 		rule(1003, []string{All}, []Operation{All}, All),
 		rule(1004, []string{"default"}, []Operation{Read}),
+		rule(1005, []string{"a"}, []Operation{Revoke}),
 		rule(0, []string{"default"}, []Operation{JWT}, jose.ES256),
 	)
 	for name, tc := range map[string]struct {
@@ -65,6 +66,13 @@ func TestDecide(t *testing.T) {
 		"read is not jwt":              {1004, JWT, "default", jose.ES256, "uid 1004 is not granted operation jwt with ES256 on keyset default; add it under callers:"},
 		"root reads":                   {0, Read, "other", "", ""},
 		"root has what a rule grants":  {0, JWT, "default", jose.ES256, ""},
+		"root does not revoke":         {0, Revoke, "default", "", "uid 0 is not granted operation revoke on keyset default; add it under callers:"},
+		"the daemon does not rotate":   {daemon, Rotate, "default", "", "uid 990 is not granted operation rotate on keyset default; add it under callers:"},
+		"read is not freeze":           {1004, Freeze, "default", "", "uid 1004 is not granted operation freeze on keyset default; add it under callers:"},
+		"revoke without algorithms":    {1005, Revoke, "a", "", ""},
+		"revoke of one keyset only":    {1005, Revoke, "b", "", "uid 1005 is not granted operation revoke on keyset b; add it under callers:"},
+		"revoke is not rotate":         {1005, Rotate, "a", "", "uid 1005 is not granted operation rotate on keyset a; add it under callers:"},
+		"star revokes":                 {1003, Revoke, "whatever", "", ""},
 		"root has nothing more":        {0, Sign, "default", jose.ES256, "uid 0 is not granted operation sign with ES256 on keyset default; add it under callers:"},
 		"the daemon reads":             {daemon, Read, "default", "", ""},
 		"the daemon does not sign":     {daemon, JWT, "default", jose.ES256, "uid 990 is not granted operation jwt with ES256 on keyset default; add it under callers:"},
@@ -115,10 +123,11 @@ func TestOverflowUIDIsRefusedEvenToTheDaemonItself(t *testing.T) {
 
 func TestParseOperation(t *testing.T) {
 	for s, want := range map[string]string{
-		"jwt": "", "sign": "", "read": "",
-		"decrypt": "operation decrypt is not available in this version; the operations are jwt, sign, read, admin",
-		"hunter2": "is not an operation; the operations are jwt, sign, read, admin",
-		"*":       "is not an operation; the operations are jwt, sign, read, admin",
+		"jwt": "", "sign": "", "read": "", "rotate": "", "revoke": "", "freeze": "", "admin": "",
+		"thaw":    "is not an operation; the operations are jwt, sign, read, rotate, revoke, freeze, admin",
+		"decrypt": "operation decrypt is not available in this version; the operations are jwt, sign, read, rotate, revoke, freeze, admin",
+		"hunter2": "is not an operation; the operations are jwt, sign, read, rotate, revoke, freeze, admin",
+		"*":       "is not an operation; the operations are jwt, sign, read, rotate, revoke, freeze, admin",
 	} {
 		op, err := ParseOperation(s)
 		switch {
@@ -145,7 +154,7 @@ func TestGrantedIffOneRuleCoversAll(t *testing.T) {
 		var rules []Rule
 		for range rapid.IntRange(0, 5).Draw(t, "rules") {
 			r := Rule{Name: "svc", UID: rapid.SampledFrom(uids[:4]).Draw(t, "uid"), Keysets: subset(t, "keysets", keysets)}
-			for _, o := range subset(t, "operations", []string{"jwt", "sign", "read", "admin"}) {
+			for _, o := range subset(t, "operations", []string{"jwt", "sign", "read", "rotate", "revoke", "freeze", "admin"}) {
 				r.Operations = append(r.Operations, Operation(o))
 			}
 			for _, a := range subset(t, "algorithms", []string{"ES256", "RS256", "EdDSA"}) {
@@ -167,7 +176,7 @@ func TestGrantedIffOneRuleCoversAll(t *testing.T) {
 								return slices.Contains(list, s) || slices.Contains(list, All)
 							}
 							ops := slices.Contains(r.Operations, op) || slices.Contains(r.Operations, All)
-							alg := op == Read || op == Admin || slices.Contains(r.Algorithms, a) || slices.Contains(r.Algorithms, All)
+							alg := op != JWT && op != Sign || slices.Contains(r.Algorithms, a) || slices.Contains(r.Algorithms, All)
 							want = want || r.UID == uid && (op == Admin || has(r.Keysets, k)) && ops && alg
 						}
 						want = want && uid != overflow

@@ -26,7 +26,7 @@ const Issuer = "https://issuer.example"
 //	default  purpose jwt, issuer Issuer, ES256 by default
 //	raw      purpose raw, no default
 //	any      purpose any, any issuer, RS384 published under a kid of its own
-//	enc      purpose enc, no keys
+//	enc      purpose enc
 //	empty    purpose jwt, no key yet
 type World struct {
 	Service  *signing.Service
@@ -35,6 +35,9 @@ type World struct {
 	KIDs     map[keyspec.Spec]string
 	Metrics  *signing.Metrics
 	Registry *prometheus.Registry
+
+	// Operator takes the operators' acts.
+	Operator *Operator
 
 	// FoundSerial is what the token "main" shows as refused.
 	FoundSerial string
@@ -62,7 +65,7 @@ func New(t testing.TB, rules ...policy.Rule) *World {
 	t.Helper()
 	w := &World{
 		Audit: new(Audit), Keys: map[keyspec.Spec]*Key{}, KIDs: map[keyspec.Spec]string{},
-		Metrics: signing.NewMetrics(), Registry: prometheus.NewRegistry(),
+		Metrics: signing.NewMetrics(), Registry: prometheus.NewRegistry(), Operator: new(Operator),
 	}
 	if err := w.Metrics.Register(w.Registry); err != nil {
 		t.Fatal(err)
@@ -89,6 +92,7 @@ func New(t testing.TB, rules ...policy.Rule) *World {
 		w.Accepted = append(w.Accepted, serial)
 		return nil
 	}
+	w.config.Operator, w.config.Reload = w.Operator, w.Operator.Reload
 	w.Service = signing.New(w.config, w.State(t, rules...))
 	return w
 }
@@ -96,11 +100,17 @@ func New(t testing.TB, rules ...policy.Rule) *World {
 // State makes a state of the World's keys with other rules, for Swap.
 func (w *World) State(t testing.TB, rules ...policy.Rule) *signing.State {
 	t.Helper()
+	return w.StateOf(t, w.Keysets(), rules...)
+}
+
+// StateOf makes a state of other keysets.
+func (w *World) StateOf(t testing.TB, keysets []signing.Keyset, rules ...policy.Rule) *signing.State {
+	t.Helper()
 	p, err := policy.New(rules, policy.Options{OverflowUID: 65534, DaemonUID: 65533})
 	if err != nil {
 		t.Fatal(err)
 	}
-	state, err := signing.NewState(p, w.Keysets(), w.Metrics)
+	state, err := signing.NewState(p, keysets, w.Metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +137,7 @@ func (w *World) Keysets() []signing.Keyset {
 			Name: "any", Purpose: signing.PurposeAny, AnyIssuer: true, MaxTokenLifetime: time.Hour,
 			PublishAlgorithms: []jose.SignatureAlgorithm{jose.RS384}, Active: slices.Clone(active), Status: status,
 		},
-		{Name: "enc", Purpose: signing.PurposeEnc},
+		{Name: "enc", Purpose: signing.PurposeEnc, Decrypts: true},
 		{Name: "empty", Purpose: signing.PurposeJWT, MaxTokenLifetime: time.Hour, DefaultAlg: jose.ES256},
 	}
 }

@@ -1,0 +1,91 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+
+	"github.com/go-json-experiment/json"
+)
+
+// maxReply bounds what is read of a reply, in bytes. The list of a thousand keysets fits.
+const maxReply = 16 << 20
+
+// repetition says whether net/http may send a request again of which it cannot tell whether
+// it arrived: where the daemon was restarted, and a connection to the old one lay idle.
+type repetition bool
+
+const (
+	repeatable repetition = true
+	onceOnly   repetition = false
+)
+
+func get[R any](ctx context.Context, c *Client, path string) (*R, error) {
+	return call[R](ctx, c, http.MethodGet, path, nil, repeatable)
+}
+
+func post[R any](ctx context.Context, c *Client, path string, req any, again repetition) (*R, error) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return nil, fmt.Errorf("writing the request: %w", err)
+	}
+	return call[R](ctx, c, http.MethodPost, path, body, again)
+}
+
+func call[R any](ctx context.Context, c *Client, method, path string, body []byte, again repetition) (*R, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://keysetd"+path, strings.NewReader(string(body)))
+	if err != nil {
+		return nil, fmt.Errorf("writing the request: %w", err)
+	}
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/json")
+		if again {
+			req.Header["Idempotency-Key"] = nil // which lets net/http repeat it, and is not sent
+		}
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.unreachable(ctx, err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
+	if err != nil {
+		return nil, c.unreachable(ctx, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, c.problem(resp, raw)
+	}
+	// A newer daemon may say more than this client knows, so unknown members pass.
+	reply := new(R)
+	if err := json.Unmarshal(raw, reply); err != nil {
+		return nil, fmt.Errorf("reading keysetd's reply on %s: %w", c.socket, err)
+	}
+	return reply, nil
+}
+
+// unreachable says which socket it was, and what to do.
+func (c *Client) unreachable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("waiting for keysetd on %s: %w", c.socket, context.Cause(ctx))
+	}
+	var urlErr *url.Error
+	if errors.As(err, &urlErr) {
+		err = urlErr.Err // the URL is made up and would mislead
+	}
+	hint := "see keysetd's log"
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		hint = "start keysetd, or name its socket with " + SocketVariable
+	case errors.Is(err, syscall.ECONNREFUSED):
+		hint = "nobody listens there: start keysetd"
+	case errors.Is(err, fs.ErrPermission):
+		hint = "this user may not connect: add it to the socket's group"
+	}
+	return fmt.Errorf("%w on %s: %w; %s", ErrUnreachable, c.socket, err, hint)
+}

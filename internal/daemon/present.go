@@ -1,0 +1,198 @@
+package daemon
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"time"
+
+	v1 "keysetd.example/api/v1"
+	"keysetd.example/hsm"
+	"keysetd.example/internal/config"
+	"keysetd.example/internal/jwa"
+	"keysetd.example/jwks"
+	"keysetd.example/rotation"
+	"keysetd.example/signing"
+)
+
+// shown is one keyset as both sides see it.
+type shown struct {
+	page    *jwks.Page // nil where none is served
+	signing signing.Keyset
+	problem string     // that rotation has with it
+	keys    []tokenKey // that sign
+	// fellBack is why it is not shown as it should be; empty where it is.
+	fellBack string
+}
+
+// present makes a keyset what both sides see. ks is the zero value where it is not
+// configured: then it is published as stored, and does not sign.
+func (p *publisher) present(k *rotation.Keyset, ks config.Keyset, now time.Time) (shown, error) {
+	out := silent(k, ks, now)
+	if inService(k) {
+		s := &out.signing
+		s.Purpose, s.AnyIssuer, s.DefaultAlg = signing.Purpose(ks.Purpose), ks.AnyIssuer, ks.DefaultAlgorithm
+		if k.Policy.Encrypts() {
+			_, s.Decrypts = k.Document.Active()
+		} else if err := p.sign(&out, k); err != nil {
+			return shown{}, err
+		}
+	}
+	var err error
+	out.page, err = page(k, ks)
+	return out, err
+}
+
+// silent is a keyset that neither signs nor is published.
+func silent(k *rotation.Keyset, ks config.Keyset, now time.Time) shown {
+	return shown{problem: k.Problem, signing: signing.Keyset{
+		Name: k.Name, Purpose: signing.PurposeNone, Issuer: ks.Issuer, Revoked: revokedKIDs(k.Document), Status: status(k, now),
+	}}
+}
+
+// inService reports whether a keyset is for callers at all.
+func inService(k *rotation.Keyset) bool { return k.Configured && k.Document.Removed.IsZero() }
+
+// sign adds what callers need of a keyset that signs.
+func (p *publisher) sign(out *shown, k *rotation.Keyset) error {
+	s := &out.signing
+	s.MaxTokenLifetime = k.Policy.MaxTokenLifetime
+	s.Guaranteed = max(k.Guaranteed(), 1) // 0 would say that all of max_token_lifetime is
+	s.Outlive = func(ctx context.Context, generation int, exp time.Time) error {
+		return p.outlive(ctx, k.Name, generation, exp)
+	}
+	s.PublishAlgorithms = k.Document.SigningAlgorithms()
+	s.Coming, s.ComingKIDs = comingAlgorithms(k), comingKIDs(k)
+	s.Status.Coming = comingStatus(k)
+	active, _ := k.Document.Active()
+	for _, key := range k.Signing {
+		handle, err := p.key(key)
+		if err != nil {
+			return fmt.Errorf("key %s: %w", key.KID, err)
+		}
+		out.keys = append(out.keys, handle)
+		s.Active = append(s.Active, signing.ActiveKey{KID: key.KID, Spec: key.Spec, Key: handle, Generation: active.Number})
+	}
+	return nil
+}
+
+// page is the JWKS of a keyset. There is none before the first keys: what a verifier
+// could cache would be a body without them, and they sign at once (invariant 1). Once there was
+// one, it says also that there are no keys: a verifier that got an error instead would
+// trust those that it had. A keyset that decrypts has none without a key to encrypt to.
+func page(k *rotation.Keyset, ks config.Keyset) (*jwks.Page, error) {
+	keys, err := published(k)
+	if err != nil {
+		return nil, err
+	}
+	return pageOf(keys, k.MaxAge(), k, ks)
+}
+
+func pageOf(keys []jwks.Key, maxAge time.Duration, k *rotation.Keyset, ks config.Keyset) (*jwks.Page, error) {
+	if len(keys) == 0 && (!inService(k) || k.Policy.Encrypts() || k.Document.StaleUntil.IsZero()) {
+		return nil, nil
+	}
+	return jwks.NewDocument(keys, jwks.Options{
+		Algorithms: k.Document.PublishedAlgorithms(),
+		X5T:        ks.Publish.X5T || ks.Purpose == "", // without a configuration as by default
+		MaxAge:     maxAge,
+		FreshUntil: k.FreshUntil(),
+	})
+}
+
+// published are the keys on the page. What each is for, its own record tells, also where no
+// configuration does any more.
+func published(k *rotation.Keyset) (keys []jwks.Key, err error) {
+	for _, g := range inOrder(k.Published()) {
+		for _, key := range g.Keys {
+			use := jwks.Signature
+			if key.Usage == hsm.Decrypt || key.Usage == hsm.Derive {
+				use = jwks.Encryption
+			}
+			pub, err := x509.ParsePKIXPublicKey(key.Public)
+			if err != nil {
+				return nil, fmt.Errorf("generation %d, key %s in the store: %w", g.Number, key.KID, err)
+			}
+			keys = append(keys, jwks.Key{KID: key.KID, Public: pub, Use: use, Chain: key.Chain})
+		}
+	}
+	return keys, nil
+}
+
+// inOrder is the order of the page: what signs, what will, what did.
+func inOrder(generations []rotation.Generation) []rotation.Generation {
+	rank := map[rotation.State]int{rotation.Active: 0, rotation.Pending: 1, rotation.Retired: 2}
+	sorted := slices.Clone(generations)
+	slices.SortStableFunc(sorted, func(a, b rotation.Generation) int { return rank[a.State] - rank[b.State] })
+	return sorted
+}
+
+// revokedKIDs are the kids of all keys that were revoked, with those that they could have had
+// for an algorithm.
+func revokedKIDs(d rotation.Document) (kids []string) {
+	for _, r := range d.Revoked {
+		kids = append(kids, jwks.Aliases(r.KID, r.Spec)...)
+	}
+	return kids
+}
+
+// status is what callers are told of a keyset. Its algorithms are for signing.NewState to say.
+func status(k *rotation.Keyset, now time.Time) v1.Keyset {
+	d := k.Document
+	s := v1.Keyset{Mode: mode(k), NextRotation: k.NextRotation(), Revoked: lastRevoked(d), Generations: []v1.Generation{}}
+	if d.FrozenUntil.After(now) {
+		s.FrozenUntil = d.FrozenUntil
+	}
+	for _, g := range inOrder(d.Generations) {
+		gen := v1.Generation{Number: g.Number, State: string(g.State), Since: d.Since(g)}
+		if k.Configured { // otherwise nothing is done to it
+			gen.Until = d.Until(g, k.Policy)
+		}
+		for _, key := range g.Keys {
+			gen.Keys = append(gen.Keys, keyStatus(key))
+		}
+		s.Generations = append(s.Generations, gen)
+	}
+	return s
+}
+
+// mode of a keyset: who makes its keys, or that it is removed.
+func mode(k *rotation.Keyset) string {
+	active, _ := k.Document.Active()
+	switch {
+	case !k.Document.Removed.IsZero():
+		return "removed"
+	case k.Configured && k.Policy.Static != nil, !k.Configured && active.Static:
+		return string(config.Static)
+	}
+	return string(config.Dynamic)
+}
+
+// maxRevoked is how many revoked keys a status has. The history has them all.
+const maxRevoked = 10
+
+func lastRevoked(d rotation.Document) (keys []v1.RevokedKey) {
+	for _, r := range slices.Backward(d.Revoked) {
+		if len(keys) == maxRevoked {
+			break
+		}
+		keys = append(keys, v1.RevokedKey{KID: r.KID, At: r.At, By: r.By, Reason: r.Why, Kept: r.Kept})
+	}
+	return keys
+}
+
+func keyStatus(key rotation.Key) v1.Key {
+	status := v1.Key{KID: key.KID, Spec: string(key.Spec), Token: key.Token, ID: fmt.Sprintf("%x", key.ID), Algorithms: []string{}, Lost: key.Lost}
+	if key.Usage == "" || key.Usage == hsm.Sign {
+		for _, alg := range jwa.ForSpec(key.Spec) {
+			status.Algorithms = append(status.Algorithms, string(alg))
+		}
+	}
+	if len(key.Chain) > 0 {
+		if leaf, err := x509.ParseCertificate(key.Chain[0]); err == nil {
+			status.NotAfter = leaf.NotAfter
+		}
+	}
+	return status
+}
