@@ -68,7 +68,7 @@ func TestActs(t *testing.T) {
 	for _, want := range []string{
 		"rotate default {By:" + by + " Why:r KID:k}", "rotate default {By:" + by + " Why: KID:}",
 		"freeze default {By:" + by + " Why: KID:} 2031-01-01T00:00:00Z", "thaw default {By:" + by + " Why: KID:}",
-		"revoke default {Act:{By:" + by + " Why:r KID:} All:true AcceptUnpublished:true KeepObject:false}",
+		"revoke default {Act:{By:" + by + " Why:r KID:} All:true Through:0 AcceptUnpublished:true KeepObject:false}",
 		"plan default", "history default 100", "history default 7",
 		"reload " + by + " {DryRun:true Remove:[a b]}", "clock accept {By:" + by + " Why: KID:}",
 	} {

@@ -2,11 +2,13 @@ package hsm
 
 import (
 	"fmt"
+	"strings"
 )
 
 // CheckAttributes tells whether a private key obeys invariant 7: on the token, private, sensitive,
 // not extractable, not modifiable where the token knows it, made there, and of use for the
-// one thing only. The error wraps ErrTemplate and names the attribute.
+// one thing only. The error wraps ErrTemplate and names every attribute
+// that is not.
 //
 // A token that does not know an attribute is believed in two cases. MODIFIABLE,
 // ALWAYS_SENSITIVE, NEVER_EXTRACTABLE, LOCAL and the usages other than its own may be
@@ -38,16 +40,20 @@ func CheckAttributes(o Object, usage Usage) error {
 		{"CKA_DERIVE", a.Derive, usage == Derive, usage != Derive},
 		{"CKA_UNWRAP", a.Unwrap, false, true},
 	}
+	var broken []string
 	for _, r := range rules {
 		switch {
 		case r.value == nil && !r.unknown:
-			return fmt.Errorf("%w: key %s: the token does not tell %s, which must be %t", ErrTemplate, name(o), r.attribute, r.want)
+			broken = append(broken, fmt.Sprintf("the token does not tell %s, which must be %t", r.attribute, r.want))
 		case r.value != nil && *r.value != r.want:
-			return fmt.Errorf("%w: key %s: %s is %t and must be %t", ErrTemplate, name(o), r.attribute, *r.value, r.want)
+			broken = append(broken, fmt.Sprintf("%s is %t and must be %t", r.attribute, *r.value, r.want))
 		}
 	}
 	if a.Local != nil && !*a.Local && !(always && never) {
-		return fmt.Errorf("%w: key %s: CKA_LOCAL is false: it was not made on this token", ErrTemplate, name(o))
+		broken = append(broken, "CKA_LOCAL is false: it was not made on this token")
+	}
+	if len(broken) > 0 {
+		return fmt.Errorf("%w: key %s: %s", ErrTemplate, name(o), strings.Join(broken, ", "))
 	}
 	return nil
 }

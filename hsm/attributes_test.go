@@ -77,6 +77,21 @@ func TestCheckAttributesRefusesWhatWasImported(t *testing.T) {
 	}
 }
 
+// TestCheckAttributesNamesAll: who mends one after the other asks once only.
+func TestCheckAttributesNamesAll(t *testing.T) {
+	o := goodKey(Sign)
+	o.Attributes.Sensitive, o.Attributes.Extractable, o.Attributes.NeverExtractable, o.Attributes.Local = new(false), nil, new(false), new(false)
+	err := CheckAttributes(o, Sign)
+	for _, want := range []string{"CKA_SENSITIVE is false and must be true", "the token does not tell CKA_EXTRACTABLE", "CKA_NEVER_EXTRACTABLE is false", "CKA_LOCAL"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not say %q", err, want)
+		}
+	}
+	if strings.Contains(err.Error(), "CKA_TOKEN") {
+		t.Errorf("%v names what is right", err)
+	}
+}
+
 func words(s string) (w []string) {
 	for i, r := range s {
 		if i == 0 || r >= 'A' && r <= 'Z' {

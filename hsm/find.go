@@ -29,7 +29,7 @@ func Find(objects []Object, ref Ref, usage Usage, accept []string) (Object, erro
 	}
 	if _, err := permitted(o, usage, accept); err != nil {
 		if able(o, usage) {
-			return Object{}, fmt.Errorf("%w; use a key that obeys them, or put its label in the token's accept_keys", err)
+			return Object{}, fmt.Errorf("%w; use a key that obeys them, or put its label in the token's accept_keys and restart keysetd", err)
 		}
 		return Object{}, fmt.Errorf("%w; use a key that was made to %s", err, usage)
 	}

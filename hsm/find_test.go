@@ -48,7 +48,7 @@ func TestFind(t *testing.T) {
 		{name: "two of an id", objects: []Object{key(Sign), key(Sign, called("b"))}, ref: byID, usage: Sign, not: true, says: "id and label"},
 		{name: "same CKA_ID", objects: []Object{key(Sign, func(o *Object) { o.Duplicates = 1 })}, ref: both, usage: Sign, not: true, says: "no other key has its CKA_ID"},
 		{name: "same CKA_ID, accepted", objects: []Object{key(Sign, func(o *Object) { o.Duplicates = 1 })}, ref: both, usage: Sign, accept: []string{"a"}, not: true, says: "no other key has its CKA_ID"},
-		{name: "extractable", objects: []Object{key(Sign, extractable)}, ref: both, usage: Sign, err: ErrTemplate, says: "accept_keys"},
+		{name: "extractable", objects: []Object{key(Sign, extractable)}, ref: both, usage: Sign, err: ErrTemplate, says: "accept_keys and restart keysetd"},
 		{name: "extractable, another accepted", objects: []Object{key(Sign, extractable)}, ref: both, usage: Sign, accept: []string{"", "A", "ab"}, err: ErrTemplate, says: "CKA_EXTRACTABLE"},
 		{name: "extractable, accepted", objects: []Object{key(Sign, extractable)}, ref: byID, usage: Sign, accept: []string{"a"}},
 		{name: "also signs", objects: []Object{key(Decrypt, func(o *Object) { o.Attributes.Sign = new(true) })}, ref: both, usage: Decrypt, err: ErrTemplate, says: "CKA_SIGN"},

@@ -36,7 +36,7 @@ func (d Document) rotatable(act Act, policy Policy, now time.Time) (number int, 
 	case frozen:
 		return 0, false, refusal(RefusedFrozen, d.FrozenUntil, "keyset %s is frozen until %s; thaw it first", d.Keyset, d.FrozenUntil.Format(time.RFC3339))
 	case next < 0 || d.Generations[next].Published.IsZero():
-		return 0, false, refusal(RefusedNotYet, time.Time{}, "the next generation of keyset %s is not made yet; `keysetctl status %s` says when it is", d.Keyset, d.Keyset)
+		return 0, false, refusal(RefusedNotYet, time.Time{}, "the next generation of keyset %s is not made yet; `keysetctl plan %s` says when it is", d.Keyset, d.Keyset)
 	}
 	g := d.Generations[next]
 	if at := d.mayRotate(g, policy); now.Before(at) {
@@ -93,7 +93,7 @@ func (d Document) revoke(act RevokeAct, policy Policy, trusted bool, now time.Ti
 		g := &d.Generations[i]
 		var gone []string
 		g.Keys = slices.DeleteFunc(slices.Clone(g.Keys), func(k Key) bool {
-			if !act.All && k.KID != act.KID {
+			if !act.All && k.KID != act.KID || act.Through > 0 && g.Number > act.Through {
 				return false
 			}
 			gone = append(gone, k.KID)
@@ -118,8 +118,9 @@ func (d Document) revoke(act RevokeAct, policy Policy, trusted bool, now time.Ti
 	if active, signing := d.Active(); signing && !active.impaired() || !d.Removed.IsZero() {
 		return d, events, nil
 	}
-	if act.AcceptUnpublished && !d.AcceptUnpublished {
-		d.AcceptUnpublished = true
+	// What is accepted is so for the last revocation that changed something.
+	if act.AcceptUnpublished || len(events) > 0 {
+		d.AcceptUnpublished = act.AcceptUnpublished
 	}
 	if next, ok := d.promotable(policy, trusted, now); ok {
 		var more []Event

@@ -50,7 +50,11 @@ func (p Policy) byHand() bool { return p.Manual || p.static() }
 
 // periodEnd is when the calendar has the active generation replaced.
 func (g Generation) periodEnd(policy Policy) time.Time {
-	return cmp.Or(g.Scheduled, g.Activated).Add(policy.Period)
+	from := cmp.Or(g.Scheduled, g.Activated)
+	if most := g.Activated.Add(policy.Jitter); from.After(most) { // the period is shorter now
+		from = most
+	}
+	return from.Add(policy.Period)
 }
 
 // activation is the generation that is to become active next, and the first instant at
@@ -90,6 +94,9 @@ func (d Document) activation(policy Policy) (activation, bool) {
 		a := activation{g, d.usableFrom(g, policy), "no generation is active"}
 		if signing {
 			a.why = "the active generation has lost a key"
+			if len(active.Revoked) > 0 {
+				a.why = "a key of the active generation was revoked"
+			}
 		}
 		if d.AcceptUnpublished {
 			a.at, a.why = g.Published, a.why+", and an operator accepted that verifiers may not know this one yet"
@@ -136,12 +143,14 @@ func (d Document) grown(policy Policy) time.Duration {
 
 // scheduled is what counts as the beginning of a period that begins now: the instant that
 // the calendar had for it, if it is met, so that a thousand small delays do not add up; else
-// now, put off by the keyset's jitter, so that keysets which are late together
+// now, put off by the keyset's jitter if it is the first or late, so that keysets which are late together
 // do not stay together.
 func (d Document) scheduled(policy Policy, now time.Time) time.Time {
 	if active, ok := d.Active(); ok && !policy.byHand() {
-		due := active.periodEnd(policy)
-		if late := now.Sub(due); late >= 0 && late <= policy.Period/10 {
+		switch due := active.periodEnd(policy); {
+		case now.Before(due): // by hand
+			return now
+		case now.Sub(due) <= policy.Period/10:
 			return due
 		}
 	}

@@ -16,11 +16,22 @@ func (k *keyset) effects(policy Policy, obs Observation, now time.Time) []Effect
 	tell := func(at time.Time, format string, args ...any) {
 		list = append(list, Effect{Keyset: k.name, What: fmt.Sprintf(format, args...), At: at})
 	}
+	signs, own := k.foresee(policy, obs, now)
 	if !k.configured {
-		tell(time.Time{}, "is in the configuration again")
+		what := "is in the configuration again"
+		if _, active := k.doc.Active(); !active {
+			what += "; until its next keys can be known to every verifier nothing signs"
+		}
+		tell(signs, "%s", what)
 		return list
 	}
-	signs, own := k.foresee(policy, obs, now)
+	for _, s := range policy.Static {
+		for _, r := range k.doc.Revoked {
+			if gone := (Key{ID: r.ID, Label: r.Label, KID: r.KID}); s.Active.names(gone) || s.Previous.names(gone) {
+				tell(time.Time{}, "the %s key %q that it names was revoked and is not taken over: name another one", s.Type, r.Label)
+			}
+		}
+	}
 	if what := keyChange(old, policy); what != "" {
 		tell(signs, "%s: what is new is published first, and signs then; what leaves stays published", what)
 	}
@@ -125,6 +136,7 @@ func (p Policy) retain() string {
 func (k *keyset) foresee(policy Policy, obs Observation, now time.Time) (signs time.Time, own map[jose.SignatureAlgorithm]time.Time) {
 	own = map[jose.SignatureAlgorithm]time.Time{}
 	doc := k.doc.clone()
+	doc.Removed = time.Time{}
 	doc.Intents = slices.DeleteFunc(doc.Intents, func(i Intent) bool { return i.Kind == Generate })
 	play(doc, policy, obs, now, func(at time.Time, _ Step, d Document) bool {
 		if active, ok := d.Active(); ok && active.fits(policy) && signs.IsZero() {

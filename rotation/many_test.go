@@ -94,8 +94,31 @@ func TestTenYears(t *testing.T) {
 	})
 }
 
+// A rotation that comes a little late does not put off those after it.
+func TestALateRotationKeepsTheCalendar(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.mustStart()
+		defer h.stop()
+		first := h.active().Activated
+		after(12*time.Hour - time.Second)
+		h.token.set(func(f *fakeToken) { f.down = true })
+		h.wake()
+		after(10 * time.Minute)
+		h.token.set(func(f *fakeToken) { f.down = false })
+		h.wake()
+		if active := h.active(); active.Number != 2 || !active.Activated.Equal(time.Now()) {
+			t.Errorf("%s since %v", h.state(), active.Activated)
+		}
+		after(12 * time.Hour)
+		if active := h.active(); active.Number != 3 || !active.Activated.Equal(first.Add(24*time.Hour)) {
+			t.Errorf("%s since %v", h.state(), active.Activated)
+		}
+	})
+}
+
 // With the default policy, where a key is needed at the very moment at which its lead is over, the
-// calendar is kept up to what it takes to make one.
+// calendar is kept up to what it takes to make one each time.
 func TestDefaultPolicyKeepsTheCalendar(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
@@ -262,5 +285,41 @@ func TestNothingIsMadeAhead(t *testing.T) {
 		h.token.set(func(f *fakeToken) { delete(f.labels, "old"); delete(f.keys, "old"); f.renew() })
 		h.wake()
 		h.want("1 active, 2 pending")
+	})
+}
+
+// Reloads and acts come at the same time as steps of many keysets.
+func TestReloadsAmongMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		keysets := map[string]rotation.Policy{}
+		p := h.policy
+		p.Period, p.Lead, p.Retain, p.MaxTokenLifetime = time.Hour, 30*time.Minute, time.Hour, 30*time.Minute
+		for i := range 20 {
+			keysets[fmt.Sprintf("keyset-%d", i)] = p
+		}
+		keysets["default"] = p
+		h.config.Keysets = keysets
+		h.token.takes = time.Second
+		h.mustStart()
+		defer h.stop()
+		for i := range 30 {
+			p.MaxAge = time.Duration(i+1) * 10 * time.Second
+			next := map[string]rotation.Policy{}
+			for name := range keysets {
+				next[name] = p
+			}
+			go h.manager.Rotate(t.Context(), fmt.Sprintf("keyset-%d", i%20), act)
+			go h.manager.Preview(rotation.Change{Keysets: next})
+			h.reloaded2(next)
+			after(7 * time.Minute)
+		}
+		for name, k := range h.manager.Snapshot().Keysets {
+			if len(k.Signing) != 1 || k.Problem != "" {
+				t.Errorf("%s: %+v, problem %q", name, k.Signing, k.Problem)
+			}
+		}
+		after(10 * time.Minute)
+		h.tally()
 	})
 }

@@ -52,6 +52,9 @@ func (m *Manager) put(ctx context.Context, k *keyset, doc Document, events ...Ev
 		m.poke()
 		return err
 	}
+	for _, e := range events {
+		m.cfg.Logger.Warn("an operator changed a keyset", "keyset", k.name, "what", e.What, "generation", e.Generation, "kids", e.KIDs, "by", e.By, "why", e.Why)
+	}
 	return m.done(k)
 }
 
@@ -183,6 +186,8 @@ func (d Document) outcome(act RevokeAct, now time.Time) Revoked {
 	}
 	active, signing := d.Active()
 	switch {
+	case d.AcceptUnpublished: // the next one signs as soon as it is there
+		r.RefusedUntil = latest(d.StaleUntil, now.Add(d.Served.Reach()))
 	case !signing:
 	case active.UsableFrom.IsZero(): // it was not even put down that it is shown
 		r.RefusedUntil = latest(d.StaleUntil, now.Add(d.Served.Reach()))

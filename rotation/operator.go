@@ -18,6 +18,9 @@ type Act struct {
 type RevokeAct struct {
 	Act // KID: one of the kids of the key; empty with All
 	All bool
+	// Through is the newest generation that All is about: those made later stay, so that it
+	// can be repeated. 0: all there are.
+	Through int
 	// AcceptUnpublished lets the next generation sign although verifiers may not know it yet.
 	AcceptUnpublished bool
 	// KeepObject leaves the key on the token.

@@ -166,6 +166,8 @@ func (p Policy) Validate() error {
 		return fmt.Errorf("static names no active key; name at least one")
 	case !p.Manual && !p.static() && p.Lead > p.Period:
 		return fmt.Errorf("lead %s is longer than period %s", short(p.Lead), short(p.Period))
+	case p.MaxAge < time.Second && !p.Encrypts() && p.Lead <= p.ClockSkew+p.VerifierCache:
+		return fmt.Errorf("lead %s is not longer than clock_skew %s plus verifier_cache %s", short(p.Lead), short(p.ClockSkew), short(p.VerifierCache))
 	case p.MaxAge < time.Second:
 		return fmt.Errorf("max_age %s is shorter than 1s, which is the unit of Cache-Control; give a longer lead than %s", short(p.MaxAge), short(p.Lead))
 	case p.ManualPerDay < 1 || p.ManualBurst < 1:

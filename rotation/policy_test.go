@@ -60,14 +60,17 @@ func TestPolicyDefaults(t *testing.T) {
 func TestPolicyValidate(t *testing.T) {
 	enc := func(p *Policy) { p.Usage, p.Lead, p.MaxTokenLifetime, p.MaxMessageAge = hsm.Decrypt, 0, 0, time.Hour }
 	for want, change := range map[string]func(*Policy){
-		"":                                     func(*Policy) {},
-		"period -1s is negative":               func(p *Policy) { p.Period = -time.Second },
-		"max_freeze -1s is negative":           func(p *Policy) { p.MaxFreeze = -time.Second },
-		"keys is empty":                        func(p *Policy) { p.Specs = nil },
-		"static names no active key":           func(p *Policy) { p.Static = []StaticKey{{Type: RSA, Previous: &StaticRef{Label: "a"}}} },
-		"lead 13h is longer than period 12h":   func(p *Policy) { p.Lead = 13 * time.Hour },
-		"max_age 1ms is shorter than 1s":       func(p *Policy) { p.MaxAge = time.Millisecond },
-		"limited to 0 a day with a burst of 5": func(p *Policy) { p.ManualPerDay = 0 },
+		"":                                   func(*Policy) {},
+		"period -1s is negative":             func(p *Policy) { p.Period = -time.Second },
+		"max_freeze -1s is negative":         func(p *Policy) { p.MaxFreeze = -time.Second },
+		"keys is empty":                      func(p *Policy) { p.Specs = nil },
+		"static names no active key":         func(p *Policy) { p.Static = []StaticKey{{Type: RSA, Previous: &StaticRef{Label: "a"}}} },
+		"lead 13h is longer than period 12h": func(p *Policy) { p.Lead = 13 * time.Hour },
+		"lead 1m is not longer than clock_skew 2m plus verifier_cache 0s": func(p *Policy) {
+			p.Lead, p.ClockSkew, p.MaxAge = time.Minute, 2*time.Minute, -30*time.Second
+		},
+		"max_age 1ms is shorter than 1s":                                                   func(p *Policy) { p.MaxAge = time.Millisecond },
+		"limited to 0 a day with a burst of 5":                                             func(p *Policy) { p.ManualPerDay = 0 },
 		"lead 5m30s is not longer than max_age 5m plus clock_skew 30s":                     func(p *Policy) { p.Lead = 5*time.Minute + 30*time.Second },
 		"lead 6h is not longer than max_age 5m plus clock_skew 30s plus verifier_cache 6h": func(p *Policy) { p.VerifierCache = 6 * time.Hour },
 		"retain 30s is not longer than clock_skew 30s":                                     func(p *Policy) { p.Retain = 30 * time.Second },

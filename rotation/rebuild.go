@@ -32,7 +32,10 @@ type RebuildRequest struct {
 	// to them. Whoever may open a session on a token can lay a public key there, without a PIN; it
 	// is for the operator to say that he knows them.
 	Unproven bool
-	Now      time.Time
+	// AcceptUnpublished has the next generation of a keyset in which none can sign at once do so
+	// without waiting for verifiers. It is for the operator to accept that they refuse its tokens.
+	AcceptUnpublished bool
+	Now               time.Time
 }
 
 // Found is an object on a token.
@@ -58,6 +61,8 @@ type RebuiltKeyset struct {
 	Event Event
 	// Notes are for the operator: what was decided in doubt, one sentence each.
 	Notes []string
+	// Silence tells that nothing signs at first, and until when; empty where something does.
+	Silence string
 }
 
 // LeftAlone is an object that stays as it is.
@@ -79,8 +84,11 @@ type LeftAlone struct {
 //     made when it is activated. The newest may have been pending: it waits until no page
 //     without it can be fresh, and then nothing more, as the period of the one before is over for all
 //     anybody knows.
-//   - Where there is one generation it signs. Where only one is complete it signs if a later one
-//     was begun; if not, nothing signs until verifiers surely know it.
+//   - Where only one is complete it signs if it is the first that the keyset ever had: no page was
+//     served without it. If not, nothing signs until verifiers surely know it: after a revocation of all
+//     keys the only generation is one that was published a moment ago.
+//   - Of a static keyset nothing tells which of its keys signed, or were on a page. They are taken
+//     over as new ones, and nothing signs until verifiers surely know them.
 //   - Of keysets that decrypt the newest complete generation is active: nobody has to know
 //     a key beforehand to whom others encrypt, and the retired ones decrypt.
 //   - A revoked key is in no generation (invariant 6).
@@ -96,10 +104,8 @@ func Rebuild(r RebuildRequest) Rebuilt {
 	for name := range r.Revoked {
 		names = append(names, name)
 	}
-	for name, policy := range r.Policies {
-		if !policy.static() { // the administrator's keys are found where he says
-			names = append(names, name)
-		}
+	for name := range r.Policies {
+		names = append(names, name)
 	}
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
@@ -122,7 +128,7 @@ func (r RebuildRequest) keyset(name string, s salvage) RebuiltKeyset {
 	}}
 	all := remainsOf(s.keys[name], k.Revoked)
 	best, wanted := complete(all, policy.Specs)
-	active, pending, why := roles(all, best, policy, k.Last)
+	active, pending, why := roles(best, policy)
 	for _, g := range all {
 		k.Generations = append(k.Generations, g.generation(active, pending, policy, configured, r.Now))
 		if problem := g.problem(wanted); problem != "" {
@@ -130,6 +136,8 @@ func (r RebuildRequest) keyset(name string, s salvage) RebuiltKeyset {
 		}
 	}
 	switch {
+	case len(all) == 0 && policy.static():
+		k.Notes = append(k.Notes, "it is static: the keys that the configuration names are taken over at the start")
 	case len(all) == 0:
 		k.Notes = append(k.Notes, "no key of it was found: its next generation signs, once it is made and verifiers surely know it")
 	case why != "":
@@ -142,8 +150,21 @@ func (r RebuildRequest) keyset(name string, s salvage) RebuiltKeyset {
 			k.Entries = append(k.Entries, Entry{Algorithm: alg, State: Pending})
 		}
 	}
+	if configured && active == 0 && !policy.Encrypts() {
+		k.AcceptUnpublished = r.AcceptUnpublished
+		k.Silence = silence(fresh, k.StaleUntil, r.AcceptUnpublished)
+	}
 	k.Event = Event{At: r.Now, What: eventRecovered, By: byRecover, KIDs: k.kids(), Why: fmt.Sprintf("the store was lost; %d generations were rebuilt from the labels on the tokens", len(all))}
 	return k
+}
+
+// silence tells until when nothing signs in a keyset that has no key which verifiers surely know.
+func silence(f Freshness, until time.Time, accepted bool) string {
+	if accepted {
+		return fmt.Sprintf("its next key signs as soon as it is published, as you accept: until %s at least verifiers may not know it and refuse its tokens", until.Format(time.RFC3339))
+	}
+	return fmt.Sprintf("NOTHING SIGNS until verifiers surely know its next key: %s after keysetd has published it (max_age %s + clock_skew %s + verifier_cache %s), so not before %s; --accept-unpublished does not wait",
+		f.Reach(), f.MaxAge, f.ClockSkew, f.VerifierCache, until.Format(time.RFC3339))
 }
 
 // kids of all live generations.

@@ -164,7 +164,7 @@ func TestRebuildKeysets(t *testing.T) {
 			}
 		}
 	}
-	if want := map[string]string{"default": "", "enc": "3 active", "forgotten": "", "old": "4 active, 5 pending"}; !reflect.DeepEqual(got, want) {
+	if want := map[string]string{"default": "", "enc": "3 active", "forgotten": "", "old": "4 active, 5 pending", "static": ""}; !reflect.DeepEqual(got, want) {
 		t.Errorf("rebuilt %v, want %v", got, want)
 	}
 }

@@ -97,8 +97,8 @@ func complete(all []remains, specs []keyspec.Spec) (best []remains, wanted []key
 }
 
 // roles chooses among the complete generations the one that signs and the one behind it; 0
-// where there is none. last is the highest number that was given.
-func roles(all, best []remains, policy Policy, last int) (active, pending int, why string) {
+// where there is none.
+func roles(best []remains, policy Policy) (active, pending int, why string) {
 	if len(best) == 0 {
 		return 0, 0, "no key of it can sign: its next generation does, once it is made and verifiers surely know it"
 	}
@@ -106,7 +106,7 @@ func roles(all, best []remains, policy Policy, last int) (active, pending int, w
 	switch {
 	case policy.Encrypts():
 		return newest.number, 0, ""
-	case len(best) == 1 && (len(all) == 1 || newest.number < last):
+	case len(best) == 1 && newest.number == 1: // no page was ever served without it
 		return newest.number, 0, ""
 	case len(best) > 1:
 		active = best[len(best)-2].number
@@ -115,7 +115,7 @@ func roles(all, best []remains, policy Policy, last int) (active, pending int, w
 		return active, 0, "every generation has lost keys: another one is made, and signs once verifiers surely know it"
 	}
 	if active == 0 {
-		why = fmt.Sprintf("nothing signs until verifiers surely know generation %d, the only complete one: it may have been pending", newest.number)
+		why = fmt.Sprintf("nothing signs until verifiers surely know generation %d, the only complete one: it may not have been published for long", newest.number)
 	}
 	return active, newest.number, why
 }

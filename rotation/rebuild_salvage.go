@@ -50,6 +50,9 @@ func (r RebuildRequest) salvage() salvage {
 		for _, o := range r.Objects[token] {
 			var k salvaged
 			l, why := r.label(o)
+			if named := r.named(token, o, s); why != "" && named != "" {
+				why = named
+			}
 			if why == "" {
 				if o.Private {
 					s.last[l.Keyset] = max(s.last[l.Keyset], l.Generation)
@@ -110,15 +113,7 @@ func (r RebuildRequest) key(token string, l Label, o Found, s salvage) (k salvag
 	if err != nil {
 		return k, fmt.Sprintf("its kid cannot be derived: %v", err)
 	}
-	for _, keyset := range slices.Sorted(maps.Keys(s.revoked)) {
-		for i, v := range s.revoked[keyset] {
-			if v.KID == kid || bytes.Equal(v.Public, o.PublicKey) {
-				s.revoked[keyset][i].Kept = true
-				why = fmt.Sprintf("its key %s was revoked at %s (%s): destroy it by hand if nobody needs it", kid, v.At.Format(time.RFC3339), v.Why)
-			}
-		}
-	}
-	if why != "" {
+	if why = s.wasRevoked(kid, o.PublicKey); why != "" {
 		return k, why
 	}
 	k = salvaged{keyset: l.Keyset, generation: l.Generation, proven: o.Private && o.Doubt == nil}
@@ -133,6 +128,41 @@ func (r RebuildRequest) key(token string, l Label, o Found, s salvage) (k salvag
 		k.Lost = r.Now
 	}
 	return k, ""
+}
+
+// wasRevoked tells when and why a key was, or "". It puts down that it is left on the token.
+func (s salvage) wasRevoked(kid string, public []byte) (why string) {
+	for _, keyset := range slices.Sorted(maps.Keys(s.revoked)) {
+		for i, v := range s.revoked[keyset] {
+			if v.KID == kid || len(public) > 0 && bytes.Equal(v.Public, public) {
+				s.revoked[keyset][i].Kept = true
+				why = fmt.Sprintf("its key %s was revoked at %s (%s): destroy it by hand if nobody needs it", v.KID, v.At.Format(time.RFC3339), v.Why)
+			}
+		}
+	}
+	return why
+}
+
+// named tells which static keyset an object of the administrator's is for, or "".
+func (r RebuildRequest) named(token string, o Found, s salvage) string {
+	if !o.Private || strings.HasPrefix(o.Label, labelRoot+"/") {
+		return ""
+	}
+	for _, keyset := range slices.Sorted(maps.Keys(r.Policies)) {
+		policy := r.Policies[keyset]
+		for _, key := range policy.Static {
+			for _, ref := range []*StaticRef{key.Active, key.Previous} {
+				if ref == nil || policy.Token != token || !ref.names(Key{ID: o.ID, Label: o.Label, KID: ref.KID}) {
+					continue
+				}
+				if why := s.wasRevoked("", o.PublicKey); why != "" {
+					return why + fmt.Sprintf("; static keyset %s names it, and must name another one", keyset)
+				}
+				return fmt.Sprintf("named by static keyset %s: left alone, taken over at the start", keyset)
+			}
+		}
+	}
+	return ""
 }
 
 // usageOf tells what a key is for: by its private half, and where there is none, by what the

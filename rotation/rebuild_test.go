@@ -195,7 +195,9 @@ func TestRebuildRoles(t *testing.T) {
 		{"one and a later attempt of which only a public key is left", two, "1:pe 2:P", false, "1 active", ""},
 		{"two and a later attempt", two, "1:pe 2:pe 3:e", false, "1 active, 2 pending, 3 retired", "generation 3 has no p-256 key"},
 		{"one and an older half", two, "6:p 7:pe", false, "6 retired, 7 pending", "nothing signs until verifiers surely know generation 7"},
-		{"one between two halves", two, "6:p 7:pe 8:p", false, "6 retired, 7 active, 8 retired", ""},
+		{"one that is not the first", two, "4:pe", false, "4 pending", "nothing signs until verifiers surely know generation 4"},
+		{"one after all were revoked", two, "1:prer 2:prer 3:pe", false, "3 pending", "it may not have been published for long"},
+		{"one between two halves", two, "6:p 7:pe 8:p", false, "6 retired, 7 pending, 8 retired", "nothing signs until"},
 		{"older keys of another kind", two, "4:p 5:pe 6:pe", false, "4 retired, 5 active, 6 pending", "generation 4 has no ed25519 key"},
 		{"a key spec is new", three, "4:pe 5:pe 6:p", false, "4 active, 5 pending, 6 retired", ""},
 		{"a key spec was dropped", two, "4:peq 5:peq 6:pe", false, "4 retired, 5 active, 6 pending", ""},
@@ -210,7 +212,8 @@ func TestRebuildRoles(t *testing.T) {
 		{"a private half in doubt", two, "4:pe 5:pe 6:pe?", false, "4 active, 5 pending, 6 retired", ""},
 		{"all are halves", two, "4:p 5:p 6:p", false, "4 retired, 5 active, 6 pending", ""},
 		{"all have lost a key", two, "4:pE 5:pE 6:pE", true, "4 retired, 5 active, 6 retired", "every generation has lost keys"},
-		{"one has lost a key", two, "4:pE", true, "4 active", ""},
+		{"one has lost a key", two, "4:pE", true, "4 retired", "every generation has lost keys"},
+		{"the first has lost a key", two, "1:pE", true, "1 active", ""},
 		{"nothing can sign", two, "4:PE", true, "4 retired", "no key of it can sign"},
 		{"to decrypt", encrypting, "3:pq 4:pq 5:pq", false, "3 retired, 4 retired, 5 active", ""},
 		{"to decrypt, and a later attempt", encrypting, "3:pq 4:pq 5:q", false, "3 retired, 4 active, 5 retired", ""},
@@ -246,6 +249,9 @@ func TestRebuildRoles(t *testing.T) {
 			k := l.keyset(t, "default")
 			if got := pipe(k.Document); got != c.want {
 				t.Errorf("%s gives %s, want %s", c.found, got, c.want)
+			}
+			if _, signs := k.Active(); !c.policy.Encrypts() && signs != (k.Silence == "") || k.AcceptUnpublished {
+				t.Errorf("%s, and it is told %q", pipe(k.Document), k.Silence)
 			}
 			if notes := strings.Join(k.Notes, "\n"); !strings.Contains(notes, c.note) {
 				t.Errorf("notes %q do not say %q", notes, c.note)

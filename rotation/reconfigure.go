@@ -137,6 +137,22 @@ func (m *Manager) remove(ctx context.Context, name string, act Act) error {
 	return nil
 }
 
+// leaves tells when the last key of k would leave the page, were it removed now.
+func (k *keyset) leaves(now time.Time) string {
+	doc, _ := k.doc.remove(Act{}, k.policy, now)
+	last := time.Time{}
+	play(doc, doc.farewell(), Observation{Watermarks: k.marks.all()}, now, func(at time.Time, s Step, _ Document) bool {
+		if s.Kind == StepWithdraw {
+			last = at
+		}
+		return true
+	})
+	if last.IsZero() {
+		return "or they are revoked"
+	}
+	return "the last one until " + last.Format(time.RFC3339)
+}
+
 // consider tells what c would do. All keysets are locked.
 func (m *Manager) consider(c Change) ([]Effect, error) {
 	if err := m.check(c.Keysets); err != nil {
@@ -163,7 +179,7 @@ func (m *Manager) consider(c Change) ([]Effect, error) {
 			effects = append(effects, k.effects(policy, obs, now)...)
 		case slices.Contains(c.Remove, k.name):
 			if k.doc.Removed.IsZero() {
-				effects = append(effects, Effect{Keyset: k.name, What: "is removed: it signs no longer; its keys stay published until no token that they signed can be valid, then they are destroyed"})
+				effects = append(effects, Effect{Keyset: k.name, What: "is removed: it signs no longer; its keys stay published until no token that they signed can be valid, " + k.leaves(now) + ", and are destroyed then"})
 			}
 		case k.configured:
 			return nil, refusal(RefusedBadRequest, time.Time{}, "keyset %s is no longer in the configuration; to have it go, say so with --remove %s, or put it back", k.name, k.name)
@@ -171,7 +187,7 @@ func (m *Manager) consider(c Change) ([]Effect, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Keysets)) {
 		if m.named(name) == nil {
-			effects = append(effects, Effect{Keyset: name, What: "is new: its first keys sign as soon as they are on the token"})
+			effects = append(effects, Effect{Keyset: name, What: "is new: its first keys are in use as soon as they are on the token"})
 		}
 	}
 	return effects, nil

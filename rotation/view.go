@@ -20,7 +20,7 @@ func (m *Manager) view(k *keyset, now time.Time) *Keyset {
 		return v
 	case !k.configured:
 		v.Policy = Policy{}
-		v.Problem = "it is in the store and not in the configuration; it is served as stored and nothing is done to it: configure it again, or remove it with `keysetctl reload --remove " + k.name + "`"
+		v.Problem = "it is in the store and not in the configuration; it stays published as stored and does not sign: configure it again, or remove it with `keysetctl reload --remove " + k.name + "`"
 		return v
 	case !follows:
 		v.Configured, v.Policy = false, Policy{} // it is shown as what it is, not as what it cannot be
@@ -38,27 +38,32 @@ func (m *Manager) view(k *keyset, now time.Time) *Keyset {
 	v.Next = next
 	parts := k.failures()
 	parts = append(parts, k.losses()...)
-	parts = append(parts, k.revoked(now)...)
+	parts = append(parts, k.out()...)
 	parts = append(parts, m.unconfigured(k)...)
 	parts = append(parts, m.obstacles(k, steps, obs, now)...)
 	v.Problem = strings.Join(parts, "; ")
 	return v
 }
 
-// revoked says what cannot be signed since a key was revoked, and until when.
-func (k *keyset) revoked(now time.Time) (parts []string) {
+// out says what cannot be signed since keys are out of service, and until when. A keyset of
+// which nothing ever signed is being made, and has nothing to say.
+func (k *keyset) out() (parts []string) {
 	active, signing := k.doc.Active()
-	if len(k.doc.Revoked) == 0 || signing && len(active.Revoked) == 0 {
+	signed := len(k.doc.Revoked) > 0 || slices.ContainsFunc(k.doc.Generations, func(g Generation) bool { return g.State == Retired })
+	if signing && len(active.Revoked) == 0 || !signing && !signed {
 		return nil
 	}
-	what := "no key signs, since the active one was revoked"
+	what, hint := "no key is in use", ""
 	if signing {
 		what = fmt.Sprintf("key %s of the active generation was revoked", strings.Join(active.Revoked, ", "))
+	}
+	if n := len(k.doc.Revoked); n > 0 {
+		hint = fmt.Sprintf(": `keysetctl revoke %s --accept-unpublished` does not wait", k.doc.Revoked[n-1].KID)
 	}
 	a, ok := k.doc.activation(k.policy)
 	switch {
 	case ok:
-		return []string{fmt.Sprintf("%s; generation %d takes over at %s, when every verifier can know it: `keysetctl revoke` with --accept-unpublished does not wait", what, a.Number, a.at.Format(time.RFC3339))}
+		return []string{fmt.Sprintf("%s; generation %d takes over at %s, when every verifier can know it%s", what, a.Number, a.at.Format(time.RFC3339), hint)}
 	case k.policy.static():
 		return []string{what + "; name another active key in the configuration and reload"}
 	}
@@ -77,16 +82,31 @@ func (k *keyset) failures() (parts []string) {
 	return parts
 }
 
+// maxToldLost bounds how many lost keys are told of one by one.
+const maxToldLost = 3
+
 // losses says which keys are lost, and what is on tokens that nobody knows of.
 func (k *keyset) losses() (parts []string) {
+	lost := 0
 	for _, g := range k.doc.Generations {
 		for _, key := range g.lost() {
-			parts = append(parts, fmt.Sprintf("key %s (%s, %s, generation %d) is lost since %s: token %s is logged in and does not have it; it stays published and does not sign: bring it back to the token, which is looked at every minute",
-				key.KID, key.Spec, g.State, g.Number, key.Lost.Format(time.RFC3339), key.Token))
+			if lost++; lost <= maxToldLost {
+				parts = append(parts, fmt.Sprintf("key %s (%s, %s, generation %d) is lost since %s: token %s is logged in and does not have it; it stays published and does not sign: bring it back to the token, which is looked at every minute",
+					key.KID, key.Spec, g.State, g.Number, key.Lost.Format(time.RFC3339), key.Token))
+			}
 		}
 	}
+	if more := lost - maxToldLost; more > 0 {
+		parts = append(parts, fmt.Sprintf("%d more keys are lost like these; `keysetctl status %s` marks them", more, k.name))
+	}
 	for _, name := range slices.Sorted(maps.Keys(k.strays)) {
-		if strays := k.strays[name]; len(strays) > 0 {
+		strays := k.strays[name]
+		switch {
+		case len(strays) == 0:
+		case k.ahead[name]:
+			parts = append(parts, fmt.Sprintf("token %s has %d keys of this keyset that the store does not know, with numbers that it never gave, the first is %s: the store is an old one, and those are the keys in use, so nothing is made beside them. Do not destroy them; put the newest backup of the store in its place, or rebuild it with `keysetd recover`",
+				name, len(strays), strays[0]))
+		default:
 			parts = append(parts, fmt.Sprintf("token %s has %d keys with this keyset's label of which the store knows nothing, the first is %s; they are left alone: destroy them by hand if nobody needs them",
 				name, len(strays), strays[0]))
 		}
@@ -111,9 +131,6 @@ func (m *Manager) obstacles(k *keyset, steps []Step, obs Observation, now time.T
 	}
 	if n := k.doc.dismissed(); n >= maxDismissed {
 		parts = append(parts, fmt.Sprintf("%d generations were made for configurations that have changed again, and are still published; the next one waits until some have gone", n))
-	}
-	if obs.Ahead {
-		parts = append(parts, "a token has keys of this keyset that the store does not know, with numbers that it never gave: the store is an old one, and nothing is made beside them; put the newest backup in its place, or rebuild it with `keysetd recover`")
 	}
 	if k.doc.needsNext(k.policy) && !k.policy.static() && !k.doc.mayAttempt(k.policy) {
 		parts = append(parts, fmt.Sprintf("token %s has cut off %d attempts to make a key and may finish them yet; the next generation waits until they can be forgotten", k.policy.Token, len(k.doc.abandonedOn(k.policy.Token))))

@@ -172,7 +172,7 @@ func (w *world) rulesHold(before, after Document) {
 			w.t.Fatalf("generation %d is activated before its lead %v is over", next.Number, policy.Lead)
 		case next.Scheduled.Before(now.Add(-policy.Period / 10)):
 			w.t.Fatalf("the period of generation %d began at %v", next.Number, next.Scheduled)
-		case w.by.Kind == StepActivate && old.fits(policy) && (policy.byHand() || now.Sub(old.Scheduled) < policy.Period):
+		case w.by.Kind == StepActivate && old.fits(policy) && (policy.byHand() || now.Sub(old.Scheduled) < policy.Period && now.Sub(old.Activated) < policy.Period+policy.Jitter):
 			w.t.Fatalf("generation %d is activated before the period of %d is over", next.Number, old.Number)
 		}
 	}

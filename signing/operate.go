@@ -40,7 +40,7 @@ func (s *Service) Revoke(ctx context.Context, caller policy.Caller, keyset strin
 			return refuse(v1.BadRequest, "/kid", "give exactly one of kid and all")
 		}
 		done, err := s.Operator.Revoke(ctx, keyset, rotation.RevokeAct{
-			Act: act, All: req.All, AcceptUnpublished: req.AcceptUnpublished, KeepObject: req.KeepObject,
+			Act: act, All: req.All, Through: req.Through, AcceptUnpublished: req.AcceptUnpublished, KeepObject: req.KeepObject,
 		})
 		if err != nil {
 			return err

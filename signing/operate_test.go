@@ -47,7 +47,7 @@ func operatorsActs(ctx context.Context, s *signing.Service, c policy.Caller, key
 func TestOperatorsActs(t *testing.T) {
 	for name, want := range map[string]struct{ call, operation, keyset, kid, detail string }{
 		"rotate":  {"rotate default {By:uid 1001 Why:test KID:k1}", "rotate", "default", "k1", `because "test"`},
-		"revoke":  {"revoke default {Act:{By:uid 1001 Why:test KID:k1} All:false AcceptUnpublished:false KeepObject:false}", "revoke", "default", "k1", `because "test"`},
+		"revoke":  {"revoke default {Act:{By:uid 1001 Why:test KID:k1} All:false Through:0 AcceptUnpublished:false KeepObject:false}", "revoke", "default", "k1", `because "test"`},
 		"freeze":  {"freeze default {By:uid 1001 Why:test KID:} 2030-01-02T03:04:05Z", "freeze", "default", "", `freeze, until 2030-01-02T03:04:05Z, because "test"`},
 		"thaw":    {"thaw default {By:uid 1001 Why:test KID:}", "freeze", "default", "", `thaw, because "test"`},
 		"plan":    {"plan default", "read", "default", "", "plan"},
@@ -240,7 +240,7 @@ func TestActReply(t *testing.T) {
 	if got := w.Audit.Last().Detail; got != `all, accept unpublished, keep object, because "leaked", revoked k1, revoked k2` {
 		t.Errorf("audited as %s", got)
 	}
-	if got := w.Operator.Calls()[0]; !strings.HasSuffix(got, "All:true AcceptUnpublished:true KeepObject:true}") {
+	if got := w.Operator.Calls()[0]; !strings.HasSuffix(got, "All:true Through:0 AcceptUnpublished:true KeepObject:true}") {
 		t.Error(got)
 	}
 

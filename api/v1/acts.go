@@ -20,6 +20,9 @@ type RevokeRequest struct {
 	KID string `json:"kid,omitempty"`
 	// All revokes every key of the keyset.
 	All bool `json:"all,omitzero"`
+	// Through is the newest generation that All is about, so that the request can be
+	// repeated: what was made since stays. Left out: whatever there is.
+	Through int `json:"through,omitzero"`
 	// Reason stands in the history. Required.
 	Reason string `json:"reason"`
 	// AcceptUnpublished lets the next key sign although verifiers may not know it yet. Without

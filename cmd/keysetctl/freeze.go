@@ -19,7 +19,7 @@ func freezeCommand(o *options) *cobra.Command {
 		Use:   "freeze KEYSET",
 		Short: "Keep a keyset as it is for a while",
 		Long: `Until the time given nothing of KEYSET is activated on schedule and nothing leaves its
-page. A freeze replaces the one before. Revoking a key goes on working.`,
+page, and ` + "`keysetctl rotate`" + ` is refused. A freeze replaces the one before. Revoking a key goes on working.`,
 		Example: `  keysetctl freeze default --until 2d --reason 'partner migrates'
   keysetctl freeze default --until 2026-12-24T08:00:00Z`,
 		Args: arguments(1, 1),

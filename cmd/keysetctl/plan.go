@@ -33,6 +33,10 @@ func planCommand(o *options) *cobra.Command {
 }
 
 func printPlan(out io.Writer, plan *v1.Plan, now time.Time) error {
+	if len(plan.Steps) == 0 {
+		_, err := fmt.Fprintln(out, "nothing is due by time; `keysetctl status` says what a person may have to do")
+		return err
+	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "WHEN\tSTEP\tGENERATION\tREASON")
 	for _, s := range plan.Steps {

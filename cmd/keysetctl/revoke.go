@@ -53,6 +53,7 @@ The reply tells until when pages that verifiers hold may still have the revoked 
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&req.All, "all", false, "revoke every key of the keyset")
+	flags.IntVar(&req.Through, "through", 0, "with --all: the newest generation that goes (default: the newest there is now)")
 	flags.StringVar(&keyset, "keyset", "", "the keyset of the key (default: the one that has it)")
 	flags.StringVar(&req.Reason, "reason", "", "why, for the history")
 	flags.BoolVar(&req.AcceptUnpublished, "accept-unpublished", false, "let the next key sign although verifiers may not know it yet")
@@ -77,11 +78,24 @@ func revoke(ctx context.Context, c *client.Client, keyset string, req *v1.Revoke
 			return nil, err
 		}
 	}
+	if req.All && req.Through == 0 {
+		k, err := stateOf(ctx, c, keyset)
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range k.Generations {
+			req.Through = max(req.Through, g.Number)
+		}
+	}
 	reply, err := c.Revoke(ctx, keyset, req)
 	if err != nil {
 		err = fmt.Errorf("revoking %s: %w", what, err)
 		if unknown(err) {
-			err = fmt.Errorf("%w; it may have been done: revoke it again, which does no harm", err)
+			again := "revoke it again"
+			if req.All {
+				again = fmt.Sprintf("revoke them again with --through %d, which spares what was made since", req.Through)
+			}
+			err = fmt.Errorf("%w; it may have been done: %s, which does no harm", err, again)
 		}
 		return nil, err
 	}

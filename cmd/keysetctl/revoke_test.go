@@ -25,11 +25,11 @@ func TestRevoke(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--reason", "a leak", "--", kid}, "revoke default {Act:{By:" + by() + " Why:a leak KID:" + kid + "} All:false AcceptUnpublished:false KeepObject:false}"},
-		{[]string{"--reason", "r", "--accept-unpublished", "--", kid + "-RS384"}, "revoke default {Act:{By:" + by() + " Why:r KID:" + kid + "-RS384} All:false AcceptUnpublished:true KeepObject:false}"},
-		{[]string{"--reason", "r", "--keep-object", "--", "-gone"}, "revoke default {Act:{By:" + by() + " Why:r KID:-gone} All:false AcceptUnpublished:false KeepObject:true}"},
-		{[]string{"other", "--reason", "r", "--keyset", "enc"}, "revoke enc {Act:{By:" + by() + " Why:r KID:other} All:false AcceptUnpublished:false KeepObject:false}"},
-		{[]string{"--all", "--reason", "r", "--keyset", "default"}, "revoke default {Act:{By:" + by() + " Why:r KID:} All:true AcceptUnpublished:false KeepObject:false}"},
+		{[]string{"--reason", "a leak", "--", kid}, "revoke default {Act:{By:" + by() + " Why:a leak KID:" + kid + "} All:false Through:0 AcceptUnpublished:false KeepObject:false}"},
+		{[]string{"--reason", "r", "--accept-unpublished", "--", kid + "-RS384"}, "revoke default {Act:{By:" + by() + " Why:r KID:" + kid + "-RS384} All:false Through:0 AcceptUnpublished:true KeepObject:false}"},
+		{[]string{"--reason", "r", "--keep-object", "--", "-gone"}, "revoke default {Act:{By:" + by() + " Why:r KID:-gone} All:false Through:0 AcceptUnpublished:false KeepObject:true}"},
+		{[]string{"other", "--reason", "r", "--keyset", "enc"}, "revoke enc {Act:{By:" + by() + " Why:r KID:other} All:false Through:0 AcceptUnpublished:false KeepObject:false}"},
+		{[]string{"--all", "--reason", "r", "--keyset", "default"}, "revoke default {Act:{By:" + by() + " Why:r KID:} All:true Through:1 AcceptUnpublished:false KeepObject:false}"},
 	} {
 		mustCtl(t, "", append([]string{"revoke"}, test.args...)...)
 		asked(t, w, test.want)

@@ -20,9 +20,11 @@ func recoverCommand() *cobra.Command {
 
 Without --write it only tells what would be, and changes nothing. Every generation whose keys
 are on the tokens is published again. The second newest complete one signs until verifiers
-surely know the newest. Keys that were revoked stay so, if revoked.json beside the store still
+surely know the newest. Where there is one only, that is not the first, and of static keysets, nothing
+signs until verifiers surely know the key (max_age + clock_skew + verifier_cache after the start), unless
+--accept-unpublished is given. Keys that were revoked stay so, if revoked.json beside the store still
 tells of them. Objects of others, and those that keysetd cannot be sure of, are listed
-and left alone.
+and left alone. No keysetd may run meanwhile.
 
 It logs in to each token (once: a wrong PIN is not tried again) and has each key sign once, as only
 that proves which public key is its own. Nothing on the tokens is changed.`,
@@ -44,6 +46,7 @@ that proves which public key is its own. Nothing on the tokens is changed.`,
 	cmd.Flags().StringVar(&opts.Installation, "installation", "", "the installation `ID` whose store was lost, where the tokens hold keys of several")
 	cmd.Flags().BoolVar(&opts.Write, "write", false, "make the store")
 	cmd.Flags().BoolVar(&opts.Unproven, "unproven", false, "publish public keys again also where no private half was seen to belong to them")
+	cmd.Flags().BoolVar(&opts.AcceptUnpublished, "accept-unpublished", false, "let keys sign at once that verifiers may not know yet, where no other can")
 	logs.add(cmd)
 	return cmd
 }
@@ -59,6 +62,9 @@ func again(path string, opts daemon.RecoverOptions) string {
 	}
 	if opts.Unproven {
 		words = append(words, "--unproven")
+	}
+	if opts.AcceptUnpublished {
+		words = append(words, "--accept-unpublished")
 	}
 	return strings.Join(words, " ")
 }

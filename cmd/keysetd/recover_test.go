@@ -77,7 +77,7 @@ func TestRecover(t *testing.T) {
 	onToken := s.privateKeys()
 	s.lose("state.db")
 
-	s.refuses([]string{"serve"}, "there is no store at "+s.path("state.db"), "keysetd recover")
+	s.refuses([]string{"serve"}, "there is no store at "+s.path("state.db")+": if it was lost, `keysetd recover` rebuilds it; `keysetd init` makes a new one")
 	s.refuses([]string{"init"}, "keysetd recover")
 	if _, err := os.Stat(s.path("state.db")); err == nil {
 		t.Fatal("a refusal made a store")
@@ -168,7 +168,7 @@ func TestRecoverRevoked(t *testing.T) {
 		t.Errorf("nobody knows that %s was revoked:\n%s", revoked, out)
 	}
 	s.write("revoked.json", "{")
-	s.refuses([]string{"recover"}, s.path("revoked.json"), "mend it")
+	s.refuses([]string{"recover"}, s.path("revoked.json"), "put its backup back", "remove that file")
 }
 
 // TestRecoverWhoseStore: keys of two installations are on the token.

@@ -67,7 +67,7 @@ func TestRevoke(t *testing.T) {
 	}
 	gone(old.KID)
 	k = d.state("default")
-	if k.Ready || !strings.Contains(k.Problem, "the active one was revoked") || len(k.Revoked) != 2 || k.Revoked[0].KID != old.KID {
+	if k.Ready || !strings.Contains(k.Problem, "no key is in use") || len(k.Revoked) != 2 || k.Revoked[0].KID != old.KID {
 		t.Errorf("%+v", k)
 	}
 	destroyed(old.ID)

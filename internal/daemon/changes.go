@@ -13,8 +13,8 @@ import (
 )
 
 // changes lists what cfg changes: what rotation said of keysets, and what is no business of
-// rotation's. By keysets, with what concerns none of them last.
-func changes(before, cfg *config.Config, effects []rotation.Effect) []v1.KeysetChange {
+// rotation's; left is what stays out. By keysets, with what concerns none of them last.
+func changes(before, cfg *config.Config, effects []rotation.Effect, left ...v1.KeysetChange) []v1.KeysetChange {
 	list := []v1.KeysetChange{}
 	for _, e := range effects {
 		list = append(list, v1.KeysetChange{Keyset: e.Keyset, Change: e.What, At: e.At})
@@ -26,12 +26,29 @@ func changes(before, cfg *config.Config, effects []rotation.Effect) []v1.KeysetC
 			}
 		}
 	}
+	list = append(list, left...)
 	slices.SortStableFunc(list, func(a, b v1.KeysetChange) int { return cmp.Compare(a.Keyset, b.Keyset) })
 	if cfg.PublicURL != before.PublicURL {
 		list = append(list, v1.KeysetChange{Change: fmt.Sprintf("public_url is changed from %q to %q", before.PublicURL, cfg.PublicURL)})
 	}
 	for _, what := range callerChanges(before.Callers, cfg.Callers) {
 		list = append(list, v1.KeysetChange{Change: "callers: " + what})
+	}
+	return list
+}
+
+// leftOut are the keysets that neither the file has nor the configuration in force had, and that nobody
+// removes: that they do not sign is easily overlooked.
+func leftOut(s *rotation.Snapshot, cfg *config.Config, remove []string) (list []v1.KeysetChange) {
+	if s == nil {
+		return nil
+	}
+	for _, name := range sortedKeys(s.Keysets) {
+		_, there := cfg.Keysets[name]
+		if k := s.Keysets[name]; there || k.Configured || !k.Document.Removed.IsZero() || slices.Contains(remove, name) {
+			continue
+		}
+		list = append(list, v1.KeysetChange{Keyset: name, Change: "is not in the file: it stays published and does not sign; put it back, or --remove " + name})
 	}
 	return list
 }

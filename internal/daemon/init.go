@@ -28,6 +28,9 @@ func Init(ctx context.Context, cfg *config.Config, beside bool, log *slog.Logger
 	if err := storeAbsent(cfg.Store.Path); err != nil {
 		return err
 	}
+	if err := notRunning(cfg.Listen.Socket); err != nil {
+		return err
+	}
 	ring, woken := newBell()
 	ts, err := startTokens(cfg, nil, nil, log, ring)
 	if err != nil {

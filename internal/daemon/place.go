@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"keysetd.example/internal/config"
 	"keysetd.example/internal/harden"
@@ -24,6 +26,20 @@ func enter(cfg *config.Config) (*policy.Policy, error) {
 		return nil, err
 	}
 	return rights, ownPlace(cfg)
+}
+
+// notRunning refuses to make a store while a daemon of this configuration runs: one that lost its
+// store still signs, and does not look for another.
+func notRunning(socket string) error {
+	conn, err := net.DialTimeout("unix", socket, 2*time.Second)
+	switch {
+	case err == nil:
+		conn.Close()
+		return fmt.Errorf("a keysetd runs: %s is answered; stop it first, as a store that is made beside it would know nothing of what it does", socket)
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
+		return nil
+	}
+	return fmt.Errorf("finding out whether a keysetd runs: %w; stop it first", err)
 }
 
 // ownPlace refuses to work in a store's directory that is missing, or as root in one

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	v1 "keysetd.example/api/v1"
@@ -46,9 +47,34 @@ func (p *publisher) present(k *rotation.Keyset, ks config.Keyset, now time.Time)
 
 // silent is a keyset that neither signs nor is published.
 func silent(k *rotation.Keyset, ks config.Keyset, now time.Time) shown {
-	return shown{problem: k.Problem, signing: signing.Keyset{
+	out := shown{problem: k.Problem, signing: signing.Keyset{
 		Name: k.Name, Purpose: signing.PurposeNone, Issuer: ks.Issuer, Revoked: revokedKIDs(k.Document), Status: status(k, now),
 	}}
+	if gone := farewell(k, out.signing.Status.Generations); gone != "" {
+		out.problem = strings.TrimSuffix(gone+"; "+k.Problem, "; ")
+	}
+	return out
+}
+
+// farewell tells of a keyset that was removed when the last of its keys goes; "" of any other.
+func farewell(k *rotation.Keyset, generations []v1.Generation) string {
+	if k.Document.Removed.IsZero() {
+		return ""
+	}
+	var last time.Time
+	for _, g := range generations {
+		if g.Until.After(last) {
+			last = g.Until
+		}
+	}
+	const removed = "it was removed from the configuration; "
+	switch {
+	case k.Policy.RetainUntilRevoked && len(generations) > 0:
+		return removed + "its keys stay on the page until they are revoked"
+	case last.IsZero(): // none is left, or when they go is not put down yet
+		return removed + "its keys leave the page"
+	}
+	return removed + "its keys leave the page at " + last.UTC().Format(time.RFC3339)
 }
 
 // inService reports whether a keyset is for callers at all.
@@ -146,7 +172,7 @@ func status(k *rotation.Keyset, now time.Time) v1.Keyset {
 	}
 	for _, g := range inOrder(d.Generations) {
 		gen := v1.Generation{Number: g.Number, State: string(g.State), Since: d.Since(g)}
-		if k.Configured { // otherwise nothing is done to it
+		if k.Configured || !d.Removed.IsZero() { // otherwise nothing is done to it
 			gen.Until = d.Until(g, k.Policy)
 		}
 		for _, key := range g.Keys {

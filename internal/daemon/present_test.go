@@ -164,6 +164,42 @@ func TestPresent(t *testing.T) {
 	}
 }
 
+// TestStatusOfRemoved tells when the keys of a keyset that was removed go.
+func TestStatusOfRemoved(t *testing.T) {
+	at := time.Now().Add(9 * time.Hour).UTC().Truncate(time.Second)
+	for name, c := range map[string]struct {
+		policy rotation.Policy
+		left   int
+		want   string
+	}{
+		"by the clock":        {rotation.Policy{Retain: time.Hour}, 2, "it was removed from the configuration; its keys leave the page at " + at.Format(time.RFC3339) + "; a token is down"},
+		"when revoked":        {rotation.Policy{RetainUntilRevoked: true}, 2, "stay on the page until they are revoked"},
+		"nothing is left":     {rotation.Policy{Retain: time.Hour}, 0, "its keys leave the page; a token"},
+		"not put down as yet": {rotation.Policy{Retain: time.Hour}, 1, "its keys leave the page; a token"},
+	} {
+		s := newStage(t, another)
+		d := rotation.Document{Last: 2, Removed: time.Now(), Generations: []rotation.Generation{
+			s.generation(1, rotation.Retired, "one:rsa-2048"), s.generation(2, rotation.Retired, "two:rsa-2048")}[:c.left]}
+		if c.left == 1 {
+			d.Generations[0].RetainUntil = time.Time{}
+		} else if c.left == 2 {
+			d.Generations[0].RetainUntil, d.Generations[1].RetainUntil = at.Add(-time.Hour), at
+		}
+		k := s.view(d)
+		k.Policy, k.Problem = c.policy, "a token is down"
+		if err := s.publish(snapshot(k)); err != nil {
+			t.Fatal(err)
+		}
+		status := s.status()
+		if !strings.Contains(status.Problem, c.want) {
+			t.Errorf("%s: the problem is %q, want %q", name, status.Problem, c.want)
+		}
+		if name == "by the clock" && (!status.Generations[0].Until.Equal(at.Add(-time.Hour)) || !status.Generations[1].Until.Equal(at)) {
+			t.Errorf("%+v", status.Generations)
+		}
+	}
+}
+
 // TestStatusOfActs: what operators did shows in the status.
 func TestStatusOfActs(t *testing.T) {
 	s := newStage(t, signingKeyset)

@@ -95,6 +95,13 @@ func (p *publisher) config() *config.Config {
 	return p.cfg
 }
 
+// snapshot is the one that is shown; nil before the first.
+func (p *publisher) snapshot() *rotation.Snapshot {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last
+}
+
 // allShown reports whether no keyset of the configuration fell back.
 func (p *publisher) allShown() bool {
 	p.mu.Lock()

@@ -28,6 +28,8 @@ type RecoverOptions struct {
 	Write bool
 	// Unproven has public keys published again also where no private half was seen to sign.
 	Unproven bool
+	// AcceptUnpublished has the next key of a keyset sign at once in which no key is surely known.
+	AcceptUnpublished bool
 	// Command is what to run to write, for the report.
 	Command string
 }
@@ -48,6 +50,11 @@ func Recover(ctx context.Context, cfg *config.Config, opts RecoverOptions, log *
 	case !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("looking for the store: %w", err)
 	}
+	if opts.Write {
+		if err := notRunning(cfg.Listen.Socket); err != nil {
+			return err
+		}
+	}
 	ts, err := startTokens(cfg, nil, nil, log, func() {})
 	if err != nil {
 		return err
@@ -67,7 +74,7 @@ func Recover(ctx context.Context, cfg *config.Config, opts RecoverOptions, log *
 	}
 	request := rotation.RebuildRequest{
 		Installation: report.Installation, Policies: policies(cfg), KeyID: jwks.KeyID, Unproven: opts.Unproven,
-		Now: time.Now().Round(0).UTC(),
+		AcceptUnpublished: opts.AcceptUnpublished, Now: time.Now().Round(0).UTC(),
 	}
 	if request.Revoked, report.revocations, err = revokedBefore(cfg.Store.Path, report.Installation); err != nil {
 		return err
@@ -94,7 +101,7 @@ func revokedBefore(storePath, installation string) (revoked map[string][]rotatio
 		return nil, -1, nil
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("%w; mend it, as a key that was revoked must not come back", err)
+		return nil, 0, fmt.Errorf("%w; it alone tells now which keys were revoked, and a revoked key must not come back: put its backup back, or, if surely no key was revoked that is still on a token, remove that file", err)
 	}
 	revoked = map[string][]rotation.Revocation{}
 	for _, r := range all {

@@ -120,6 +120,11 @@ func (r recovery) printNotes(w io.Writer) {
 		fmt.Fprintf(w, "Note: %d keys stay revoked, as %s says.\n", r.revocations, path)
 	}
 	for _, k := range r.Keysets {
+		if k.Silence != "" {
+			fmt.Fprintf(w, "WARNING: keyset %s: %s.\n", k.Keyset, k.Silence)
+		}
+	}
+	for _, k := range r.Keysets {
 		for _, note := range k.Notes {
 			fmt.Fprintf(w, "Note: keyset %s: %s.\n", k.Keyset, note)
 		}

@@ -54,6 +54,7 @@ func (r *reloader) reload(ctx context.Context, by string, req *v1.ReloadRequest)
 	if err != nil {
 		return nil, badConfiguration(err)
 	}
+	left := leftOut(r.publisher.snapshot(), cfg, req.Remove) // as it is before
 	change := rotation.Change{Keysets: policies(cfg), Remove: req.Remove, Act: rotation.Act{By: by, Why: "the configuration was reloaded"}}
 	var effects []rotation.Effect
 	if req.DryRun {
@@ -70,7 +71,7 @@ func (r *reloader) reload(ctx context.Context, by string, req *v1.ReloadRequest)
 	if err != nil {
 		return nil, fmt.Errorf("putting the configuration in force: %w", err)
 	}
-	reply := &v1.ReloadReply{Applied: !req.DryRun, Changes: changes(before, cfg, effects)}
+	reply := &v1.ReloadReply{Applied: !req.DryRun, Changes: changes(before, cfg, effects, left...)}
 	if reply.Applied {
 		r.tell(by, reply.Changes)
 	}

@@ -181,6 +181,25 @@ func TestReloadOneAtATime(t *testing.T) {
 	})
 }
 
+// TestReloadTellsWhatStaysOut: a keyset that the store has and the file does not have does not sign. Whoever
+// looks at what a reload does is told so.
+func TestReloadTellsWhatStaysOut(t *testing.T) {
+	s := newReloadStage(t)
+	s.stage.publisher.last = snapshot(
+		&rotation.Keyset{Name: "lost"}, &rotation.Keyset{Name: "other"}, // whose keys are for another purpose
+		&rotation.Keyset{Name: "removed", Document: rotation.Document{Removed: time.Now()}})
+	const want = "lost: is not in the file: it stays published and does not sign; put it back, or --remove lost"
+	s.manager.snapshot = s.stage.publisher.last
+	for _, dry := range []bool{true, false} {
+		if reply, err := s.reload(v1.ReloadRequest{DryRun: dry}); err != nil || !slices.Equal(lines(reply.Changes), []string{want}) {
+			t.Errorf("dry run %t: %+v, %v", dry, reply, err)
+		}
+		if reply, err := s.reload(v1.ReloadRequest{DryRun: dry, Remove: []string{"lost"}}); err != nil || len(reply.Changes) != 0 {
+			t.Errorf("it is removed, dry run %t: %+v, %v", dry, reply, err)
+		}
+	}
+}
+
 // TestChanges lists what is no business of rotation's.
 func TestChanges(t *testing.T) {
 	uid, other := uint32(1), uint32(2)

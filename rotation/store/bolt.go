@@ -20,6 +20,9 @@ import (
 // ErrInUse means that another process has the store open.
 var ErrInUse = errors.New("another process has it open")
 
+// ErrReplaced means that the file is not at its path any more. Nothing is written then.
+var ErrReplaced = errors.New("the file was removed or replaced under keysetd; stop it and put it back (or run `keysetd recover`)")
+
 // Bolt is a store in one file, which one process at a time may have open:
 //
 //	meta
@@ -43,6 +46,7 @@ var ErrInUse = errors.New("another process has it open")
 // Format 1 had none; see migrate.go.
 type Bolt struct {
 	db           *bbolt.DB
+	file         fs.FileInfo // that db has open; nil where nobody else knows of it yet
 	installation string
 	migrated     string
 }
@@ -79,30 +83,38 @@ func Open(path string) (*Bolt, error) {
 func openError(path string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("there is no store at %s; `keysetd init` makes one, and `keysetd recover` one in the place of a store that was lost: %w", path, fs.ErrNotExist)
+		return absentError(path)
 	case errors.Is(err, berrors.ErrTimeout):
 		return fmt.Errorf("the store %s: %w; is another keysetd running?", path, ErrInUse)
 	}
 	return fmt.Errorf("opening the store %s: %w", path, err)
 }
 
+// absentError is that there is no store at a path. It is fs.ErrNotExist.
+type absentError string
+
+func (path absentError) Error() string {
+	return fmt.Sprintf("there is no store at %s: if it was lost, `keysetd recover` rebuilds it; `keysetd init` makes a new one", string(path))
+}
+
+func (absentError) Unwrap() error { return fs.ErrNotExist }
+
 // open tells reached what a migration has come to.
 func open(path string, reached func(string)) (s *Bolt, err error) {
 	defer survive(&err)()
-	db, err := openFile(path, false)
-	if err != nil {
+	s = &Bolt{}
+	if s.db, s.file, err = openFile(path, false); err != nil {
 		return nil, err
 	}
-	db.MaxBatchDelay = batchDelay
-	s = &Bolt{db: db}
+	s.db.MaxBatchDelay = batchDelay
 	err = s.migrate(reached)
 	if err == nil {
-		err = db.View(func(tx *bbolt.Tx) error {
+		err = s.db.View(func(tx *bbolt.Tx) error {
 			return s.check(tx, format, tokensBucket, keysetsBucket, watermarksBucket, historyBucket)
 		})
 	}
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(err, s.db.Close())
 	}
 	return s, nil
 }
@@ -119,8 +131,8 @@ func survive(err *error) (ended func()) {
 	}
 }
 
-func openFile(path string, readOnly bool) (*bbolt.DB, error) {
-	return bbolt.Open(path, 0o600, &bbolt.Options{
+func openFile(path string, readOnly bool) (db *bbolt.DB, opened fs.FileInfo, err error) {
+	db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 		Timeout:  lockTimeout,
 		ReadOnly: readOnly,
 		OpenFile: func(name string, flag int, mode fs.FileMode) (*os.File, error) {
@@ -129,11 +141,39 @@ func openFile(path string, readOnly bool) (*bbolt.DB, error) {
 				return nil, err
 			}
 			// bbolt would make an empty file a database.
-			if info, err := f.Stat(); err != nil || info.Size() == 0 {
+			if opened, err = f.Stat(); err != nil || opened.Size() == 0 {
 				return nil, errors.Join(errors.New("the file is empty: no store of keysetd, or damaged"), err, f.Close())
 			}
 			return f, nil
 		},
+	})
+	return db, opened, err
+}
+
+// inPlace fails with ErrReplaced where the store's path no longer leads to the file that is open: what
+// is written into that nobody would ever read again.
+func (s *Bolt) inPlace() error {
+	if s.file == nil {
+		return nil
+	}
+	info, err := os.Stat(s.db.Path())
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("looking whether it is in its place: %w", err)
+	case err != nil || !os.SameFile(info, s.file):
+		return ErrReplaced
+	}
+	return nil
+}
+
+// change makes a change in a transaction of its own or with others', if the store is in its place. As
+// bbolt may call do more than once, all it does is in its transaction.
+func (s *Bolt) change(do func(*bbolt.Tx) error) error {
+	return s.db.Batch(func(tx *bbolt.Tx) error {
+		if err := s.inPlace(); err != nil {
+			return err
+		}
+		return do(tx)
 	})
 }
 
@@ -178,7 +218,7 @@ func (s *Bolt) TokenSerial(name string) (serial string, err error) {
 
 // RememberToken keeps the serial number of a token, in place of any other.
 func (s *Bolt) RememberToken(name, serial string) error {
-	err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(tokensBucket).Put([]byte(name), []byte(serial)) })
+	err := s.change(func(tx *bbolt.Tx) error { return tx.Bucket(tokensBucket).Put([]byte(name), []byte(serial)) })
 	if err != nil {
 		return fmt.Errorf("remembering the serial number of token %s in %s: %w", name, s.db.Path(), err)
 	}

@@ -22,8 +22,7 @@ func (s *Bolt) Save(ctx context.Context, doc rotation.Document, version uint64, 
 		return 0, fmt.Errorf("store %s: keyset %q: %w", s.db.Path(), doc.Keyset, err)
 	}
 	value = append(binary.BigEndian.AppendUint64(nil, version+1), value...)
-	// Batch may call this more than once; all it does is in tx.
-	err = s.db.Batch(func(tx *bbolt.Tx) error {
+	err = s.change(func(tx *bbolt.Tx) error {
 		keysets := tx.Bucket(keysetsBucket)
 		var found uint64
 		if old := keysets.Get([]byte(doc.Keyset)); old != nil {

@@ -25,7 +25,7 @@ func Look(path string) (Outline, error) {
 
 func look(path string) (o Outline, err error) {
 	defer survive(&err)()
-	db, err := openFile(path, true)
+	db, _, err := openFile(path, true)
 	if err != nil {
 		return Outline{}, err
 	}

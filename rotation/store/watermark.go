@@ -22,8 +22,7 @@ func (s *Bolt) RaiseWatermark(ctx context.Context, keyset string, generation int
 	if err != nil {
 		return fmt.Errorf("store %s: the watermark of keyset %q, generation %d: %w", s.db.Path(), keyset, generation, err)
 	}
-	// Batch may call this more than once; all it does is in tx.
-	err = s.db.Batch(func(tx *bbolt.Tx) error {
+	err = s.change(func(tx *bbolt.Tx) error {
 		if err := s.mustBeLive(tx, keyset, generation); err != nil {
 			return err
 		}
