@@ -26,8 +26,9 @@ type Config struct {
 	Environment map[string]string
 	// Sessions that sign at the same time. Left out (0), 8.
 	Sessions int
-	// Queue is how many calls may wait for a session; one more is refused at once with
-	// ErrOverloaded. Left out (0), 1024.
+	// Queue is how many calls may wait for a session. With so many, one more is refused at once with
+	// ErrOverloaded, unless whoever it is for (WithShare) has at least two fewer waiting than another, of
+	// which then the newest is refused. Left out (0), 1024.
 	Queue int
 	// Limits of operations. Left out, each is its default.
 	Limits Limits

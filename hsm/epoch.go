@@ -19,9 +19,10 @@ type epoch struct {
 	client *wire.Client
 	info   Info
 
-	// slots is full when twice as many signatures are at the worker as it has sessions: enough
-	// for a session never to idle, few enough for those behind to be free to give up.
-	slots     chan struct{}
+	// slots are as many as the worker has sessions and half as many again: enough for a session never to
+	// idle, few enough for those behind to be free to give up, and for whoever is next in the line to be through
+	// within twice the time of a signature.
+	slots     slots
 	turn      chan struct{} // full while keys are being listed, made or destroyed; see takeTurn
 	inventory inventory
 	beliefs   beliefs
@@ -39,7 +40,7 @@ func (t *Token) begin() (*epoch, error) {
 		return nil, &startError{err}
 	}
 	e := &epoch{
-		token: t, worker: w, slots: make(chan struct{}, 2*t.cfg.Sessions),
+		token: t, worker: w, slots: slots{free: t.cfg.Sessions + (t.cfg.Sessions+1)/2},
 		turn: make(chan struct{}, 1), beliefs: beliefs{epoch: t.epochs},
 	}
 	e.ctx, e.end = context.WithCancelCause(t.ctx)

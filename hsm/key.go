@@ -62,7 +62,7 @@ func (k *Key) Public() crypto.PublicKey { return k.pub }
 // When an epoch first uses the key it is looked up in the inventory and examined, and the first
 // signature in each way is verified whatever Config.Verify says. If the epoch ends meanwhile
 // the signature is asked for again in the next one, in three at most: that is safe,
-// since at most one is released.
+// since at most one is released. Whom it is for (WithShare) decides when it has its turn.
 //
 // Errors wrap ErrBadDigest, ErrUnsupported, ErrOverloaded, ErrUnavailable, ErrKeyNotFound, ErrBadSignature,
 // ErrTemplate, ErrWrongKey or ErrClosed.
@@ -123,7 +123,7 @@ func (e *epoch) sign(ctx context.Context, r wire.SignRequest, waited time.Durati
 	m := e.token.metrics
 	return call(ctx, e, wire.OpSign, m.sign[r.Mechanism],
 		func(timing wire.Timing) {
-			<-e.slots
+			e.slots.release()
 			if timing.Call > 0 {
 				e.token.recent.observe(timing.Call)
 			}

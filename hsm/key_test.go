@@ -211,7 +211,7 @@ func TestKeyThatIsNotThere(t *testing.T) {
 	})
 }
 
-// With S sessions, 2×S signatures are at the worker, the queue holds as many as it is told,
+// With S sessions, 1.5×S signatures are at the worker, the queue holds as many as it is told,
 // and the next one is refused at once. A caller that gives up leaves the queue, not the slot.
 func TestOverload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -226,11 +226,11 @@ func TestOverload(t *testing.T) {
 		key := generate(t, token, keyspec.Ed25519)
 
 		free := make(chan struct{})
-		m.Inject(memory.Fault{Op: wire.OpSign, Hang: free, Times: 4})
+		m.Inject(memory.Fault{Op: wire.OpSign, Hang: free, Times: 3})
 		ctx, cancel := context.WithCancel(t.Context())
-		errs := make(chan error, 7)
+		errs := make(chan error, 6)
 		var callers sync.WaitGroup
-		for range 7 {
+		for range 6 {
 			callers.Go(func() { errs <- sign(t, ctx, key) })
 		}
 		synctest.Wait()
@@ -241,12 +241,12 @@ func TestOverload(t *testing.T) {
 		}
 		cancel()
 		callers.Wait()
-		for range 7 {
+		for range 6 {
 			if err := <-errs; !errors.Is(err, hsm.ErrUnavailable) || !errors.Is(err, context.Canceled) {
 				t.Errorf("a caller that gave up: %v", err)
 			}
 		}
-		// The four slots are still taken, by calls that nobody waits for.
+		// The three slots are still taken, by calls that nobody waits for.
 		short, done := context.WithTimeout(t.Context(), time.Second)
 		defer done()
 		if err := sign(t, short, key); !errors.Is(err, context.DeadlineExceeded) {

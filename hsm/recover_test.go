@@ -63,6 +63,7 @@ func TestWorkersThatCannotBeEnded(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait() // which orders the reads below after Launch's writes
 		if len(started) != 2 {
 			t.Fatalf("%d workers were started, want 2", len(started))
 		}

@@ -21,8 +21,8 @@ type Token struct {
 	wake   chan struct{} // to the supervisor, when what it waits for may have come
 
 	state      atomic.Pointer[state]
-	waiting    atomic.Int64 // calls that wait for the token or for a slot; bounded by Config.Queue
-	recent     recent       // of the module's time for one signature
+	room       room   // calls that wait for the token or for a slot; bounded by Config.Queue
+	recent     recent // of the module's time for one signature
 	stuck      stuck
 	suspects   suspects
 	generating chan struct{} // full while a key is being made: some modules cannot make two at once

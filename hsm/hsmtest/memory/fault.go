@@ -2,6 +2,7 @@ package memory
 
 import (
 	"slices"
+	"time"
 
 	"keysetd.example/hsm/wire"
 )
@@ -12,6 +13,8 @@ type Fault struct {
 	Times int // how many calls; 0 means one
 	// After does the work first: what fails then has had its effect.
 	After bool
+	// Delay is how long the call holds its session before what else happens.
+	Delay time.Duration
 	// Hang holds the call until the channel is closed or the worker is killed.
 	Hang <-chan struct{}
 	// Drop kills the worker.
@@ -81,6 +84,13 @@ func do[R any](w *worker, op wire.Op, work func() (R, error)) (r R, err error) {
 	if f.After || f.Corrupt {
 		if r, err = work(); err != nil {
 			return r, err
+		}
+	}
+	if f.Delay > 0 {
+		select {
+		case <-time.After(f.Delay):
+		case <-w.dead:
+			return r, gone
 		}
 	}
 	if f.Hang != nil {

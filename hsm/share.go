@@ -1,0 +1,39 @@
+package hsm
+
+import "context"
+
+// Share says whom a signature is for, where more are wanted than the token can make.
+type Share struct {
+	// Owner is one caller of the daemon's, in words of its own.
+	Owner string
+	// Priority is from 0 to PriorityMost; what is beyond is taken for the nearer end. While both have
+	// signatures waiting, an owner gets twice as many as one a priority below, and as many
+	// as another of its own, however much each asks for. One with two priorities is two owners.
+	Priority int
+}
+
+const (
+	// PriorityMost is the highest priority.
+	PriorityMost = 9
+	// PriorityUsual is that of a signature whose context names no Share.
+	PriorityUsual = 5
+)
+
+type shareKey struct{}
+
+// WithShare returns a context whose signatures are for s. Without it the owner is "", the priority PriorityUsual.
+func WithShare(ctx context.Context, s Share) context.Context {
+	return context.WithValue(ctx, shareKey{}, s)
+}
+
+func shareOf(ctx context.Context) Share {
+	s, ok := ctx.Value(shareKey{}).(Share)
+	if !ok {
+		return Share{Priority: PriorityUsual}
+	}
+	s.Priority = min(max(s.Priority, 0), PriorityMost)
+	return s
+}
+
+// stride is how far a signature for s moves it back behind others; see line.
+func (s Share) stride() uint64 { return 1 << (PriorityMost - s.Priority) }
