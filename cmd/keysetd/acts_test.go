@@ -199,7 +199,8 @@ func TestFreeze(t *testing.T) {
 	contains(t, "thaw", d.ctl("thaw", "default", "--reason", "they have moved"), "keyset default: generation")
 	d.did("default", "thawed", "they have moved")
 	eventually(t, 2*time.Second, "what was due is done", func() bool {
-		return in(d.state("default"), "active").Number == in(frozen, "active").Number+1
+		// The restart may have cut off the making of one, whose number is then used up.
+		return in(d.state("default"), "active").Number > in(frozen, "active").Number
 	})
 	t.Logf("rotated %v after the thaw", time.Since(thawed))
 	d.ctl("thaw", "default", "--reason", "once more") // is no error

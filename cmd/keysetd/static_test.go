@@ -86,6 +86,8 @@ func TestStatic(t *testing.T) {
 	s.configure(partner(both))
 	d := s.serve() // goes on where init ended
 
+	// What signs is taken over first, what is named as previous after it.
+	eventually(t, 5*time.Second, "both are published", func() bool { return len(d.jwks("partner").Keys) == 3 })
 	page := d.jwks("partner")
 	ec := ""
 	for _, k := range page.Keys {
