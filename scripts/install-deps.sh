@@ -41,6 +41,7 @@ test)
 	want p11-kit-modules p11_kit_client
 	want opensc command -v pkcs11-tool
 	want openssl command -v openssl
+	want xmlsec1 command -v xmlsec1
 	want curl command -v curl
 	;;
 *)

@@ -9,6 +9,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	v1 "keysetd.example/api/v1"
+	"keysetd.example/hsm"
 	"keysetd.example/internal/audit"
 	"keysetd.example/signing/policy"
 )
@@ -35,6 +36,7 @@ type act struct {
 	key     *activeKey              // nil until one is chosen
 	digest  []byte                  // the SHA-256 of what is signed, or what the caller hashed
 	facts   claimFacts
+	share   hsm.Share // of the token's time; without an owner until the act is permitted
 }
 
 // begin enters an act; it must leave. (It is small enough to be inlined, which keeps the act off
@@ -60,6 +62,9 @@ func (a *act) authorise(alg jose.SignatureAlgorithm) error {
 	if len(a.keyset) > maxName {
 		a.keyset = Clip(a.keyset)
 		return refuse(v1.BadRequest, "", "the keyset's name is longer than %d bytes", maxName)
+	}
+	if a.operation == OpBatch {
+		return a.decideBatch()
 	}
 	if alg != "" || !a.operation.Signs() {
 		return a.decide(alg)
@@ -119,23 +124,26 @@ func (a *act) choose(ks *keyset, alg jose.SignatureAlgorithm, kid, kidField stri
 
 // sign has the token sign the message, hashed as the algorithm wants it.
 func (a *act) sign(ctx context.Context, message []byte) ([]byte, error) {
+	return a.signed(ctx, a.hash(message))
+}
+
+// hash hashes the message as the algorithm wants it, and for the audit log.
+func (a *act) hash(message []byte) []byte {
 	hash := a.key.opts.HashFunc()
 	d := digest(hash, message)
 	a.digest = d
 	if hash != crypto.SHA256 {
 		a.digest = digest(crypto.SHA256, message)
 	}
-	return a.signed(ctx, d)
+	return d
 }
 
-// signDigest has it sign what the caller hashed.
-func (a *act) signDigest(ctx context.Context, d []byte) ([]byte, error) {
-	a.digest = d
-	return a.signed(ctx, d)
-}
-
+// signed has the token sign a digest, or for EdDSA the message, that was permitted.
 func (a *act) signed(ctx context.Context, d []byte) ([]byte, error) {
-	sig, err := a.key.key.Sign(ctx, d, a.key.opts)
+	if a.share.Owner == "" {
+		return nil, internal(errNotPermitted)
+	}
+	sig, err := a.key.key.Sign(hsm.WithShare(ctx, a.share), d, a.key.opts)
 	if err != nil {
 		return nil, fromToken(err)
 	}

@@ -16,8 +16,8 @@ import (
 // TestPINRetry: only who is granted admin reaches the token, and the log tells which one.
 func TestPINRetry(t *testing.T) {
 	w := signingtest.New(t,
-		policy.Rule{Name: "ops", UID: 1, Keysets: []string{"raw"}, Operations: []policy.Operation{policy.Admin}},
-		policy.Rule{Name: "svc", UID: 2, Keysets: []string{policy.All}, Operations: []policy.Operation{policy.JWT, policy.Sign, policy.Read}, Algorithms: []jose.SignatureAlgorithm{policy.All}},
+		policy.Rule{Name: "ops", UID: new(uint32(1)), Keysets: []string{"raw"}, Operations: []policy.Operation{policy.Admin}},
+		policy.Rule{Name: "svc", UID: new(uint32(2)), Keysets: []string{policy.All}, Operations: []policy.Operation{policy.JWT, policy.Sign, policy.Read}, Algorithms: []jose.SignatureAlgorithm{policy.All}},
 	)
 	for _, c := range []struct {
 		uid    uint32
@@ -45,7 +45,7 @@ func TestPINRetry(t *testing.T) {
 
 // TestAccept: only the serial number that was refused can be accepted, and only by admin.
 func TestAccept(t *testing.T) {
-	w := signingtest.New(t, policy.Rule{Name: "ops", UID: 1, Keysets: []string{"raw"}, Operations: []policy.Operation{policy.Admin}})
+	w := signingtest.New(t, policy.Rule{Name: "ops", UID: new(uint32(1)), Keysets: []string{"raw"}, Operations: []policy.Operation{policy.Admin}})
 	w.FoundSerial = "0999"
 	for _, c := range []struct {
 		uid    uint32

@@ -8,8 +8,9 @@ import (
 	v1 "keysetd.example/api/v1"
 )
 
-// maxProtected is the longest header segment read, in characters.
-const maxProtected = 4 << 10
+// minProtected is the longest header segment read of a keyset whose own header has nothing long,
+// in characters.
+const minProtected = 4 << 10
 
 // signingInput is a JWS signing input (RFC 7515 §5.1), taken apart.
 type signingInput struct {
@@ -17,15 +18,16 @@ type signingInput struct {
 	claims []byte
 }
 
-// parseSigningInput takes s apart. It insists on the one canonical spelling of each
-// segment: what is judged must be what a verifier reads, whatever decoder that has.
-func parseSigningInput(s string) (signingInput, error) {
+// parseSigningInput takes s apart, whose header may be longest characters long. It insists on the
+// one canonical spelling of each segment: what is judged must be what a verifier reads, whatever
+// decoder that has.
+func parseSigningInput(s string, settings HeaderSettings, longest int) (signingInput, error) {
 	first, second, ok := strings.Cut(s, ".")
 	if !ok || strings.Contains(second, ".") {
 		return signingInput{}, badInput("it must be two segments with a dot between them, header and claims")
 	}
-	if len(first) > maxProtected {
-		return signingInput{}, badInput("the header is longer than %d characters", maxProtected)
+	if len(first) > longest {
+		return signingInput{}, badInput("the header is longer than %d characters", longest)
 	}
 	if base64.RawURLEncoding.DecodedLen(len(second)) > MaxClaims {
 		return signingInput{}, refuse(v1.TooLarge, "/signing_input", "the claims are longer than the %d bytes that are signed at most", MaxClaims)
@@ -34,7 +36,7 @@ func parseSigningInput(s string) (signingInput, error) {
 	if err != nil {
 		return signingInput{}, badInput("the header is not base64url without padding: %v", err)
 	}
-	header, err := parseProtected(raw)
+	header, err := parseProtected(raw, settings)
 	if err != nil {
 		return signingInput{}, atSigningInput(err)
 	}
@@ -78,9 +80,10 @@ func badInput(format string, args ...any) error {
 	return refuse(v1.BadSigningInput, "/signing_input", "the signing input cannot be signed: "+format, args...)
 }
 
-// atSigningInput points an error about claims or header at where the caller put them.
+// atSigningInput points an error about claims or header at where the caller put them; the
+// request's own kid stands beside them.
 func atSigningInput(err error) error {
-	if e, ok := errors.AsType[*v1.Error](err); ok && e.Field != "" {
+	if e, ok := errors.AsType[*v1.Error](err); ok && e.Field != "" && e.Field != "/kid" {
 		e.Field = "/signing_input"
 	}
 	return err

@@ -1,12 +1,14 @@
 package signing
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 
 	"github.com/go-jose/go-jose/v4"
 
 	v1 "keysetd.example/api/v1"
+	"keysetd.example/signing/policy"
 )
 
 func (s *Service) signJWT(ctx context.Context, a *act, req *v1.JWTRequest) (*v1.JWTReply, error) {
@@ -30,8 +32,12 @@ func (s *Service) signJWT(ctx context.Context, a *act, req *v1.JWTRequest) (*v1.
 
 // signClaims makes a whole token. Its payload is the claims' bytes as they were sent.
 func (s *Service) signClaims(ctx context.Context, a *act, ks *keyset, req *v1.JWTRequest) (*v1.JWTReply, error) {
-	typ, err := callerTyp(req.Header)
+	asked, err := ks.header.judge(req.Header)
 	if err != nil {
+		return nil, err
+	}
+	asked.typ = cmp.Or(asked.typ, defaultTyp)
+	if err := ks.header.judgeTaken(asked.typ); err != nil {
 		return nil, err
 	}
 	if a.facts, err = judgeClaims(req.Claims, ks.rules, a.start); err != nil {
@@ -40,25 +46,33 @@ func (s *Service) signClaims(ctx context.Context, a *act, ks *keyset, req *v1.JW
 	if err := a.choose(ks, jose.SignatureAlgorithm(req.Alg), req.KID, "/kid"); err != nil {
 		return nil, err
 	}
+	header := a.key.header.with(asked)
+	if err := a.permit(policy.Request{Typ: asked.typ, Claims: req.Claims, Header: header.raw}); err != nil {
+		return nil, err
+	}
 	if err := a.outlive(ctx, ks); err != nil {
 		return nil, err
 	}
-	header := a.key.header
-	if typ != defaultTyp {
-		header = protected(a.key.alg, a.key.kid, typ)
-	}
-	const signature = 700 // RSA-4096, encoded
-	token := make([]byte, 0, len(header)+1+base64.RawURLEncoding.EncodedLen(len(req.Claims))+1+signature)
-	token = append(token, header...)
-	token = append(token, '.')
-	token = base64.RawURLEncoding.AppendEncode(token, req.Claims)
-	sig, err := a.sign(ctx, token)
+	token, err := a.compact(ctx, header, req.Claims)
 	if err != nil {
 		return nil, err
 	}
+	return &v1.JWTReply{Token: token, KID: a.key.kid, Alg: string(a.key.alg)}, nil
+}
+
+// compact has the token sign header and claims, and returns the whole JWS (RFC 7515 §7.1).
+func (a *act) compact(ctx context.Context, header jwsHeader, claims []byte) (string, error) {
+	const signature = 700 // RSA-4096, encoded
+	token := make([]byte, 0, len(header.encoded)+1+base64.RawURLEncoding.EncodedLen(len(claims))+1+signature)
+	token = append(token, header.encoded...)
 	token = append(token, '.')
-	token = base64.RawURLEncoding.AppendEncode(token, sig)
-	return &v1.JWTReply{Token: string(token), KID: a.key.kid, Alg: string(a.key.alg)}, nil
+	token = base64.RawURLEncoding.AppendEncode(token, claims)
+	sig, err := a.sign(ctx, token)
+	if err != nil {
+		return "", err
+	}
+	token = append(token, '.')
+	return string(base64.RawURLEncoding.AppendEncode(token, sig)), nil
 }
 
 // signInput signs header and claims that the caller composed. They are judged as if
@@ -67,25 +81,31 @@ func (s *Service) signInput(ctx context.Context, a *act, ks *keyset, req *v1.JWT
 	if len(req.Header) > 0 {
 		return nil, refuse(v1.BadRequest, "/header", "a signing input has a header of its own; leave header out")
 	}
-	in, err := parseSigningInput(req.SigningInput)
+	in, err := parseSigningInput(req.SigningInput, ks.header, ks.longest)
 	if err != nil {
 		return nil, err
 	}
-	alg, kid := in.header.alg, in.header.kid
+	alg, kid, kidField := in.header.alg, in.header.kid, "/signing_input"
 	if req.Alg != "" && req.Alg != alg {
 		return nil, badInput("its alg is %s and the request's is %s", quote(alg), quote(req.Alg))
 	}
-	if req.KID != "" && req.KID != kid {
+	switch {
+	case ks.header.NoKID:
+		kid, kidField = req.KID, "/kid"
+	case req.KID != "" && req.KID != kid:
 		return nil, badInput("its kid is %s and the request's is %s", quote(kid), quote(req.KID))
-	}
-	if alg == "" || kid == "" {
-		return nil, badInput("its alg or kid is empty")
 	}
 	if a.facts, err = judgeClaims(in.claims, ks.rules, a.start); err != nil {
 		return nil, atSigningInput(err)
 	}
-	if err := a.choose(ks, jose.SignatureAlgorithm(alg), kid, "/signing_input"); err != nil {
+	if err := a.choose(ks, jose.SignatureAlgorithm(alg), kid, kidField); err != nil {
 		return nil, atSigningInput(err)
+	}
+	if err := in.header.judgeOwn(&a.key.header); err != nil {
+		return nil, err
+	}
+	if err := a.permit(policy.Request{Typ: in.header.typ, Claims: in.claims, Header: in.header.raw}); err != nil {
+		return nil, err
 	}
 	if err := a.outlive(ctx, ks); err != nil {
 		return nil, err

@@ -59,6 +59,18 @@ func claims(more string) jsontext.Value {
 	return jsontext.Value(fmt.Sprintf(`{ "exp" : %d%s }`, time.Now().Add(time.Minute).Unix(), more))
 }
 
+// segmentOf is one segment of a JWS.
+func segmentOf(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
+
+// headerOf is the header of a request.
+func headerOf(members map[string]string) map[string]jsontext.Value {
+	header := map[string]jsontext.Value{}
+	for name, value := range members {
+		header[name] = jsontext.Value(value)
+	}
+	return header
+}
+
 func TestJWTWithEveryAlgorithm(t *testing.T) {
 	w := signingtest.New(t, signingtest.All(uid))
 	for _, alg := range jwa.All() {

@@ -71,7 +71,7 @@ func TestOperatorsActs(t *testing.T) {
 }
 
 func TestActsNotGranted(t *testing.T) {
-	everything := policy.Rule{Name: "svc", UID: uid, Keysets: []string{"default"}, Algorithms: signingtest.All(uid).Algorithms}
+	everything := policy.Rule{Name: "svc", UID: new(uint32(uid)), Keysets: []string{"default"}, Algorithms: signingtest.All(uid).Algorithms, ClientIDs: []string{policy.All}}
 	needs := map[string]policy.Operation{
 		"rotate": policy.Rotate, "revoke": policy.Revoke, "freeze": policy.Freeze, "thaw": policy.Freeze,
 		"plan": policy.Read, "history": policy.Read, "reload": policy.Admin, "clock": policy.Admin,

@@ -3,7 +3,7 @@ package signing
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"time"
 
 	v1 "keysetd.example/api/v1"
@@ -56,7 +56,9 @@ func (s *Service) perform(ctx context.Context, a *act, do func(context.Context) 
 }
 
 // by is how the history names a caller.
-func by(caller policy.Caller) string { return fmt.Sprintf("uid %d", caller.UID) }
+func by(caller policy.Caller) string {
+	return string(strconv.AppendUint(append(make([]byte, 0, 14), "uid "...), uint64(caller.UID), 10))
+}
 
 // refusals is the one table from why an act was not done to what the caller is told.
 var refusals = map[rotation.RefusalKind]struct {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	v1 "keysetd.example/api/v1"
 	"keysetd.example/internal/keyspec"
 	"keysetd.example/rotation"
+	"keysetd.example/signing/policy"
 	"keysetd.example/signing/signingtest"
 )
 
@@ -152,4 +154,32 @@ func TestClockBeforeState(t *testing.T) {
 	}
 	_, err := l.Service.SignJWT(t.Context(), caller, "any", &v1.JWTRequest{Claims: expiring(1_800_000_600), Alg: "ES256"})
 	expect(t, "swapped while the clock was read", err, v1.KeysetUnknown, "")
+}
+
+// An assertion's key stays published as a token's does; and what the policy refuses leaves nothing
+// behind.
+func TestOutliveOfAssertions(t *testing.T) {
+	l := newLongLived(t)
+	keysets := l.Keysets()
+	keysets[2].Guaranteed, keysets[2].Outlive = 30*time.Second, func(_ context.Context, _ int, exp time.Time) error {
+		l.asked = append(l.asked, fmt.Sprint(exp.Unix()))
+		return l.err
+	}
+	l.Service.Swap(l.StateOf(t, keysets, limited(func(r *policy.Rule) { r.ClientIDs = []string{"a"} })))
+	ask := func(client, lifetime string) error {
+		_, err := l.Service.SignClientAssertion(t.Context(), caller, "any", &v1.ClientAssertionRequest{ClientID: client, Audience: "x", Alg: "ES256", Lifetime: lifetime})
+		return err
+	}
+	if err := ask("a", "30s"); err != nil || l.asked != nil {
+		t.Errorf("as long as is guaranteed: %v, %v", err, l.asked)
+	}
+	expect(t, "another client", ask("b", "60s"), v1.NotGranted, "")
+	if l.asked != nil {
+		t.Errorf("put down for what is refused: %v", l.asked)
+	}
+	if err := ask("a", "60s"); err != nil || !slices.Equal(l.asked, []string{"1800000060"}) {
+		t.Errorf("longer: %v, %v", err, l.asked)
+	}
+	l.err = errors.New("disk full")
+	expect(t, "where it cannot be put down", ask("a", "60s"), v1.Internal, "")
 }

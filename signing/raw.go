@@ -8,6 +8,7 @@ import (
 
 	v1 "keysetd.example/api/v1"
 	"keysetd.example/internal/jwa"
+	"keysetd.example/signing/policy"
 )
 
 // MaxPayload is the longest payload that is signed, in bytes once decoded.
@@ -40,7 +41,14 @@ func (s *Service) signRaw(ctx context.Context, a *act, req *v1.SignRequest) (*v1
 	if err := judgeEncoding(req.Encoding, a.key.alg); err != nil {
 		return nil, err
 	}
-	sig, err := a.signEither(ctx, req)
+	digest, err := a.digestOf(req)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.permit(policy.Request{}); err != nil {
+		return nil, err
+	}
+	sig, err := a.signed(ctx, digest)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +72,8 @@ func judgeEncoding(encoding string, alg jose.SignatureAlgorithm) error {
 	return nil
 }
 
-func (a *act) signEither(ctx context.Context, req *v1.SignRequest) ([]byte, error) {
+// digestOf is what the key signs: what the caller hashed, or the hash of the payload.
+func (a *act) digestOf(req *v1.SignRequest) ([]byte, error) {
 	if req.Payload != nil {
 		payload, err := lenient(*req.Payload)
 		switch {
@@ -73,7 +82,7 @@ func (a *act) signEither(ctx context.Context, req *v1.SignRequest) ([]byte, erro
 		case len(payload) > MaxPayload:
 			return nil, refuse(v1.TooLarge, "/payload", "the payload is %d bytes; at most %d are signed", len(payload), MaxPayload)
 		}
-		return a.sign(ctx, payload)
+		return a.hash(payload), nil
 	}
 	digest, err := lenient(*req.Digest)
 	if err != nil {
@@ -87,5 +96,6 @@ func (a *act) signEither(ctx context.Context, req *v1.SignRequest) ([]byte, erro
 	if len(digest) != hash.Size() {
 		return nil, refuse(v1.BadDigest, "/digest", "the digest has %d bytes; %s takes %d (%v)", len(digest), a.key.alg, hash.Size(), hash)
 	}
-	return a.signDigest(ctx, digest)
+	a.digest = digest
+	return digest, nil
 }

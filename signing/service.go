@@ -3,11 +3,13 @@
 //
 // One request goes this way, and the order matters:
 //
-//	authorise → keyset → purpose → claims → key → sign → audit → reply
+//	authorise → keyset → purpose → header, claims → key → permit → sign → audit → reply
 //
 // Authorise comes first, so that a caller without a grant cannot learn which keysets
-// there are: it is told not_granted whether the keyset exists or not. Audit comes before
-// the reply, so that no signature is in the world that the log does not know.
+// there are: it is told not_granted whether the keyset exists or not. Permit judges the
+// request as it will be signed, with the rate and the share of the token that its rule has.
+// Audit comes before the reply, so that no signature is in the world that the log does not
+// know.
 package signing
 
 import (

@@ -33,7 +33,7 @@ func expect(t *testing.T, name string, err error, reason v1.Reason, field string
 }
 
 func rule(algs ...jose.SignatureAlgorithm) policy.Rule {
-	return policy.Rule{Name: "svc", UID: uid, Keysets: []string{"default", "nope"}, Operations: []policy.Operation{policy.JWT}, Algorithms: algs}
+	return policy.Rule{Name: "svc", UID: new(uint32(uid)), Keysets: []string{"default", "nope"}, Operations: []policy.Operation{policy.JWT}, Algorithms: algs}
 }
 
 // Without a grant a keyset that exists and one that does not must look the same.
@@ -236,7 +236,7 @@ func TestMetrics(t *testing.T) {
 }
 
 func TestRead(t *testing.T) {
-	w := signingtest.New(t, signingtest.All(uid), policy.Rule{Name: "one", UID: 7, Keysets: []string{"raw"}, Operations: []policy.Operation{policy.Read}})
+	w := signingtest.New(t, signingtest.All(uid), policy.Rule{Name: "one", UID: new(uint32(7)), Keysets: []string{"raw"}, Operations: []policy.Operation{policy.Read}})
 	all, err := w.Service.Keysets(t.Context(), caller)
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"time"
@@ -66,6 +67,10 @@ type Keyset struct {
 	// PublishAlgorithms are those that RSA keys sign under a kid of their own (jwks.KIDFor): not
 	// those whose entries are published and not active.
 	PublishAlgorithms []jose.SignatureAlgorithm
+	// Header says what stands in the headers of tokens and assertions.
+	Header HeaderSettings
+	// Assertion says how client assertions look.
+	Assertion AssertionSettings
 	// Active are the keys of the active generation. Where several serve an algorithm the
 	// first one does. Empty: the keyset is not ready.
 	Active []ActiveKey
@@ -91,6 +96,8 @@ type ActiveKey struct {
 	Key  Key
 	// Generation that it is of, for Outlive.
 	Generation int
+	// Chain of the key's certificate, in DER, its own first. Empty: it has none.
+	Chain [][]byte
 }
 
 // State is an immutable snapshot of everything that a request is judged by: policy,
@@ -104,6 +111,9 @@ type State struct {
 type keyset struct {
 	purpose    Purpose
 	rules      claimRules
+	header     HeaderSettings
+	longest    int // header segment that is read, in characters
+	assertion  AssertionSettings
 	defaultAlg jose.SignatureAlgorithm
 	keys       []*activeKey // those of defaultAlg first
 	coming     map[jose.SignatureAlgorithm]time.Time
@@ -121,7 +131,7 @@ type activeKey struct {
 	opts       crypto.SignerOpts
 	key        Key
 	generation int
-	header     string // the protected header for typ JWT, encoded
+	header     ownHeader
 	signed     prometheus.Counter
 }
 
@@ -150,6 +160,7 @@ func newKeyset(in Keyset, m *Metrics) (*keyset, error) {
 	}
 	ks := &keyset{
 		purpose: in.Purpose, rules: claimRules{in.Issuer, in.AnyIssuer, in.MaxTokenLifetime}, defaultAlg: in.DefaultAlg,
+		header: in.Header, longest: minProtected, assertion: in.Assertion.withDefaults(in.MaxTokenLifetime),
 		coming: in.Coming, comingKIDs: in.ComingKIDs, revoked: in.Revoked,
 		guaranteed: cmp.Or(in.Guaranteed, in.MaxTokenLifetime), outlive: in.Outlive,
 		status: in.Status,
@@ -194,7 +205,10 @@ func (in Keyset) check() error {
 	if in.Decrypts && in.Purpose != PurposeEnc {
 		return fmt.Errorf("purpose %s does not decrypt", in.Purpose)
 	}
-	return nil
+	if err := in.Header.check(); err != nil {
+		return err
+	}
+	return in.Assertion.check()
 }
 
 // add makes k sign with every algorithm that it can.
@@ -216,9 +230,10 @@ func (ks *keyset) add(k ActiveKey, in Keyset, m *Metrics) error {
 		if k.Key.Unsupported(opts) || slices.Contains(in.Revoked, kid) {
 			continue
 		}
+		own := newOwnHeader(alg, kid, in.Header, k.Chain)
+		ks.longest = max(ks.longest, minProtected+base64.RawURLEncoding.EncodedLen(len(own.tail)+in.Header.most()))
 		ks.keys = append(ks.keys, &activeKey{
-			alg: alg, kid: kid, opts: opts, key: k.Key, generation: k.Generation,
-			header: protected(alg, kid, defaultTyp),
+			alg: alg, kid: kid, opts: opts, key: k.Key, generation: k.Generation, header: own,
 			signed: m.signatures.WithLabelValues(in.Name, string(alg)),
 		})
 	}

@@ -31,6 +31,18 @@ func text(v jsontext.Value) (string, bool) {
 	return string(b), err == nil
 }
 
+// says reports whether v is the string s.
+func says(v jsontext.Value, s string) bool {
+	if v.Kind() != '"' {
+		return false
+	}
+	if bytes.IndexByte(v, '\\') < 0 {
+		return string(v[1:len(v)-1]) == s // compared without a copy
+	}
+	said, ok := text(v)
+	return ok && said == s
+}
+
 func audience(v jsontext.Value) bool {
 	if v.Kind() == '"' {
 		return true

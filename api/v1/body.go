@@ -14,7 +14,7 @@ type JWTRequest struct {
 	// Claims is a JSON object; its bytes become the payload as they are. (Encoders reformat
 	// a raw value: whoever writes this body has to put the bytes in himself, as client does.)
 	Claims jsontext.Value `json:"claims,omitzero"`
-	// Header has further header parameters; only "typ" (RFC 7515 §4.1.9). Not with SigningInput,
+	// Header has further header parameters: "typ" (RFC 7515 §4.1.9), and those that the keyset allows. Not with SigningInput,
 	// which has a header of its own.
 	Header map[string]jsontext.Value `json:"header,omitempty"`
 	// SigningInput is BASE64URL(header) "." BASE64URL(claims) (RFC 7515 §5.1).

@@ -112,7 +112,7 @@ command line makes no sense. Errors are one line on standard error.`,
 	flags.DurationVar(&o.timeout, "timeout", 0, "how long to wait for an answer (default 15s, and 75s for what changes keys or configuration)")
 	root.AddCommand(statusCommand(&o), signCommand(&o), jwksCommand(&o), planCommand(&o), historyCommand(&o),
 		rotateCommand(&o), revokeCommand(&o), freezeCommand(&o), thawCommand(&o),
-		reloadCommand(&o), clockCommand(&o), pinCommand(&o), tokenCommand(&o))
+		reloadCommand(&o), clockCommand(&o), whoamiCommand(&o), policyCommand(&o), pinCommand(&o), tokenCommand(&o))
 	return root
 }
 

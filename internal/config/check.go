@@ -38,6 +38,9 @@ func (c *Config) check(src *source) error {
 			return err
 		}
 		c.Keysets[name] = k
+		if err := c.checkJKU(src, name); err != nil {
+			return err
+		}
 	}
 	if err := c.checkOnce(src); err != nil {
 		return err

@@ -12,34 +12,121 @@ import (
 )
 
 func (c *Caller) check(src *source, at path, keysets map[string]Keyset) error {
-	switch {
-	case c.UID == nil && c.User == "":
-		return src.fail(at, "uid is missing; give uid or user")
-	case c.UID != nil && c.User != "":
-		return src.fail(at.join("user"), "does not go with uid; name the user one way")
-	case c.User != "":
-		uid, err := src.opts.LookupUser(c.User)
-		if err != nil {
-			return src.fail(at.join("user"), "is not a user of this system; make the user first, or give its uid")
-		}
-		c.UID = &uid
+	if err := c.checkWho(src, at); err != nil {
+		return err
 	}
 	switch {
-	case *c.UID == math.MaxUint32:
-		return src.fail(at.join("uid"), "%d is no user's uid", *c.UID)
 	case len(c.Keysets) == 0:
 		return src.fail(at, `keysets is missing; name some, or "*" for all`)
 	case len(c.Operations) == 0:
 		return src.fail(at, `operations is missing; name some of %s, or "*" for all`, join(policy.Operations()))
-	}
-	signs := slices.ContainsFunc(c.Operations, policy.Operation.Signs)
-	switch {
-	case len(c.Algorithms) == 0 && signs:
+	case len(c.Algorithms) == 0 && c.grants(signing...):
 		return src.fail(at, `algorithms is missing; name some, or "*" for all`)
-	case len(c.Algorithms) > 0 && !signs:
-		return src.fail(at.join("algorithms"), "does not apply, for no operation that signs is granted; leave it out")
+	case len(c.ClientIDs) == 0 && c.grants(policy.ClientAssertion):
+		return src.fail(at, `client_ids is missing; name those that assertions may be made for, or "*" for all`)
+	}
+	if err := c.checkLimits(src, at); err != nil {
+		return err
 	}
 	return c.checkNames(src, at, keysets)
+}
+
+// checkWho tells who it is, and looks names up.
+func (c *Caller) checkWho(src *source, at path) error {
+	var given []string
+	for _, f := range []string{"uid", "user", "gid", "group"} {
+		if src.has(at.join(f)) {
+			given = append(given, f)
+		}
+	}
+	switch {
+	case len(given) == 0:
+		return src.fail(at, "uid is missing; give uid, user, gid or group")
+	case len(given) > 1:
+		return src.fail(at.join(given[1]), "does not go with %s; name the user or the group one way", given[0])
+	}
+	switch field := at.join(given[0]); given[0] {
+	case "user":
+		uid, err := src.opts.LookupUser(c.User)
+		if err != nil {
+			return src.fail(field, "is not a user of this system; make the user first, or give its uid")
+		}
+		c.UID = &uid
+	case "group":
+		gid, err := src.opts.LookupGroup(c.Group)
+		if err != nil {
+			return src.fail(field, "is not a group of this system; make the group first, or give its gid")
+		}
+		c.GID = &gid
+	}
+	switch field := at.join(given[0]); {
+	case c.UID != nil && *c.UID == math.MaxUint32:
+		return src.fail(field, "%d is no user's uid", *c.UID)
+	case c.GID != nil && *c.GID == math.MaxUint32:
+		return src.fail(field, "%d is no group's gid", *c.GID)
+	}
+	return nil
+}
+
+// signing are the operations that sign, issuing those whose claims the daemon sees.
+var (
+	signing = slices.DeleteFunc(policy.Operations(), func(o policy.Operation) bool { return !o.Signs() })
+	issuing = []policy.Operation{policy.JWT, policy.ClientAssertion}
+)
+
+// checkLimits refuses limits of what is not granted, for who writes them expects them to do
+// something, and those that are none. What an expression says is checked with the policy.
+func (c *Caller) checkLimits(src *source, at path) error {
+	for _, scope := range []struct {
+		fields []string
+		of     []policy.Operation
+	}{
+		{[]string{"algorithms", "rate", "burst", "priority"}, signing},
+		{[]string{"types", "audiences", "claims"}, issuing},
+		{[]string{"client_ids"}, []policy.Operation{policy.ClientAssertion}},
+	} {
+		for _, f := range scope.fields {
+			if src.has(at.join(f)) && !c.grants(scope.of...) {
+				return src.fail(at.join(f), "does not apply, for none of the operations %s is granted; leave it out", join(scope.of))
+			}
+		}
+	}
+	for i, t := range c.Types {
+		if !mediaType.MatchString(t) {
+			return src.fail(at.join("types").item(i), aType)
+		}
+	}
+	if i := slices.Index(c.Audiences, policy.All); i >= 0 {
+		return src.fail(at.join("audiences").item(i), `"*" does not stand for every audience; leave audiences out to grant every one`)
+	}
+	if !c.grants(policy.Sign) {
+		return c.checkRate(src, at)
+	}
+	for _, f := range []string{"types", "audiences", "claims"} {
+		if src.has(at.join(f)) {
+			return src.fail(at.join(f), "does not go with operation sign, which could make any token; grant sign on other keysets, as a caller of its own")
+		}
+	}
+	if c.grants(policy.ClientAssertion) && !slices.Contains(c.ClientIDs, policy.All) {
+		return src.fail(at.join("client_ids"), `does not go with operation sign, which could make any assertion; write "*", or grant sign on other keysets, as a caller of its own`)
+	}
+	return c.checkRate(src, at)
+}
+
+func (c *Caller) checkRate(src *source, at path) error {
+	const most = 1_000_000
+	rate, burst := at.join("rate"), at.join("burst")
+	switch {
+	case src.has(rate) && (c.Rate < 0.001 || c.Rate > most):
+		return src.fail(rate, "must be from 0.001 to %d signatures a second; leave it out for no limit", most)
+	case src.has(burst) && !src.has(rate):
+		return src.fail(burst, "goes with rate; give that, or leave burst out")
+	case src.has(burst) && (c.Burst < 1 || c.Burst > most):
+		return src.fail(burst, "must be from 1 to %d signatures", most)
+	case c.Priority < 0 || c.Priority > 9:
+		return src.fail(at.join("priority"), "must be from 0 to 9")
+	}
+	return nil
 }
 
 // checkNames holds what is granted against what is there.

@@ -21,7 +21,7 @@ func (k *Keyset) check(src *source, name string, tokens map[string]Token) error 
 	case k.Purpose == "":
 		return src.fail(at, "purpose is missing; write jwt, raw, any or enc")
 	}
-	for _, check := range []func(*source, path) error{k.checkScope, k.checkKeys, k.checkClaims, k.checkAlgorithms, k.checkCertificate} {
+	for _, check := range []func(*source, path) error{k.checkScope, k.checkKeys, k.checkClaims, k.checkAlgorithms, k.checkCertificate, k.checkHeader} {
 		if err := check(src, at); err != nil {
 			return err
 		}

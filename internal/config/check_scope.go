@@ -13,8 +13,8 @@ func (k *Keyset) checkScope(src *source, at path) error {
 		fields []string
 		why    string
 	}{
-		{k.Purpose == Raw, []string{"issuer", "any_issuer", "max_token_lifetime"}, "does not apply to purpose raw, which sees no claims; leave it out"},
-		{k.Purpose == Enc, []string{"issuer", "any_issuer", "max_token_lifetime", "default_algorithm", "publish/algorithms"}, "does not apply to purpose enc, which signs nothing; leave it out"},
+		{k.Purpose == Raw, []string{"issuer", "any_issuer", "max_token_lifetime", "header", "types", "client_assertion"}, "does not apply to purpose raw, which sees no claims; leave it out"},
+		{k.Purpose == Enc, []string{"issuer", "any_issuer", "max_token_lifetime", "default_algorithm", "publish/algorithms", "header", "types", "client_assertion"}, "does not apply to purpose enc, which signs nothing; leave it out"},
 		{k.Purpose == Enc, []string{"rotation/lead"}, "does not apply to purpose enc, whose keys are published when they become active; leave it out"},
 		{k.Purpose != Enc, []string{"max_message_age"}, "is for purpose enc only, whose keys decrypt messages; leave it out"},
 		{k.Mode == Dynamic, []string{"static"}, "is for mode static only; in mode dynamic keysetd makes the keys that keys asks for"},

@@ -45,8 +45,8 @@ type Config struct {
 	// Keysets by name; at least one. A name is of letters, digits, "." "_" "-", at most 63;
 	// "audit" is reserved.
 	Keysets map[string]Keyset `yaml:"keysets"`
-	// Callers by a name that is for people. Left out: nobody may sign. Several callers with
-	// one uid add up: each is a grant of its own and is judged whole.
+	// Callers by a name that is for people. Left out: nobody may sign. Several callers that
+	// are one process add up: each is a grant of its own and is judged whole.
 	Callers map[string]Caller `yaml:"callers"`
 
 	single bool `yaml:"-"` // the file has token and not tokens
@@ -80,6 +80,8 @@ type Options struct {
 	Dev bool
 	// LookupUser returns the uid of a user name. Nil: the system's user database.
 	LookupUser func(name string) (uint32, error)
+	// LookupGroup returns the gid of a group name. Nil: the system's group database.
+	LookupGroup func(name string) (uint32, error)
 	// ReadFile returns the content of the file at an absolute path, for what the configuration
 	// names and needs when it is read. Nil: the system's files, regular ones of at most 1 MiB.
 	ReadFile func(path string) ([]byte, error)
@@ -92,6 +94,15 @@ func lookupUser(name string) (uint32, error) {
 	}
 	uid, err := strconv.ParseUint(u.Uid, 10, 32)
 	return uint32(uid), err
+}
+
+func lookupGroup(name string) (uint32, error) {
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		return 0, err
+	}
+	gid, err := strconv.ParseUint(g.Gid, 10, 32)
+	return uint32(gid), err
 }
 
 // Load reads and checks the file at path, and the files that it names and that are needed at
@@ -114,6 +125,9 @@ func Load(path string, opts Options) (*Config, error) {
 func Parse(name string, data []byte, opts Options) (*Config, error) {
 	if opts.LookupUser == nil {
 		opts.LookupUser = lookupUser
+	}
+	if opts.LookupGroup == nil {
+		opts.LookupGroup = lookupGroup
 	}
 	if opts.ReadFile == nil {
 		opts.ReadFile = readFile
@@ -144,10 +158,18 @@ func (c *Config) Rules() []policy.Rule {
 		caller := c.Callers[name]
 		rules = append(rules, policy.Rule{
 			Name:       name,
-			UID:        *caller.UID,
+			UID:        caller.UID,
+			GID:        caller.GID,
 			Keysets:    caller.Keysets,
 			Operations: caller.Operations,
 			Algorithms: caller.Algorithms,
+			Types:      caller.Types,
+			ClientIDs:  caller.ClientIDs,
+			Audiences:  caller.Audiences,
+			Claims:     caller.Claims,
+			Rate:       caller.Rate,
+			Burst:      caller.Burst,
+			Priority:   caller.Priority,
 		})
 	}
 	return rules

@@ -20,12 +20,17 @@ import (
 	"keysetd.example/signing/policy"
 )
 
-var testOptions = Options{LookupUser: func(name string) (uint32, error) {
-	if name == "token-service" {
-		return 1001, nil
+var testOptions = Options{LookupUser: lookup(1001), LookupGroup: lookup(2002)}
+
+// lookup knows token-service alone.
+func lookup(id uint32) func(string) (uint32, error) {
+	return func(name string) (uint32, error) {
+		if name == "token-service" {
+			return id, nil
+		}
+		return 0, errors.New("there is no " + name)
 	}
-	return 0, errors.New("no such user " + name)
-}}
+}
 
 func mustParse(t *testing.T, text string) *Config {
 	t.Helper()
@@ -56,6 +61,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Keysets: map[string]Keyset{"k": {
 			Purpose: JWT, Issuer: "i", Mode: Dynamic, Token: "default", Keys: []keyspec.Spec{keyspec.P256},
+			Header: Header{KID: true}, ClientAssertion: ClientAssertion{MaxLifetime: 5 * time.Minute, Typ: TypJWT, Audience: AudienceString},
 			Publish: Publish{X5T: true}, Certificate: Certificate{Issuer: NoCertificate},
 		}},
 	}
@@ -95,12 +101,19 @@ func TestExample(t *testing.T) {
 		t.Errorf("certificate %+v", k.Certificate)
 	}
 	want := []policy.Rule{
-		{Name: "monitoring", UID: 1002, Keysets: []string{"*"}, Operations: []policy.Operation{policy.Read}},
-		{Name: "operator", UID: 1003, Keysets: []string{"*"}, Operations: []policy.Operation{policy.Read, policy.Rotate, policy.Revoke, policy.Freeze, policy.Admin}},
-		{Name: "token-service", UID: 1001, Keysets: []string{"default"}, Operations: []policy.Operation{policy.JWT}, Algorithms: []jose.SignatureAlgorithm{jose.ES256}},
+		{Name: "monitoring", UID: new(uint32(1002)), Keysets: []string{"*"}, Operations: []policy.Operation{policy.Read}, Priority: 5},
+		{Name: "operator", UID: new(uint32(1003)), Keysets: []string{"*"}, Operations: []policy.Operation{policy.Read, policy.Rotate, policy.Revoke, policy.Freeze, policy.Admin}, Priority: 5},
+		{
+			Name: "token-service", UID: new(uint32(1001)), Keysets: []string{"default"}, Operations: []policy.Operation{policy.JWT, policy.ClientAssertion},
+			Algorithms: []jose.SignatureAlgorithm{jose.ES256}, Types: []string{"JWT", "at+jwt"}, ClientIDs: []string{"token-service"},
+			Audiences: []string{"api", "https://idp.example"}, Claims: "claims.exp - now <= 3600 && !has(claims.admin)", Rate: 100, Burst: 20, Priority: 5,
+		},
 	}
 	if got := cfg.Rules(); !reflect.DeepEqual(got, want) {
 		t.Errorf("rules %+v", got)
+	}
+	if h := k.Header; !reflect.DeepEqual(h, Header{KID: true, Allow: []string{"nonce"}}) || !slices.Equal(k.Types, []string{"JWT", "at+jwt", "oauth-authz-req+jwt"}) {
+		t.Errorf("header %+v, types %v", h, k.Types)
 	}
 }
 
@@ -155,6 +168,8 @@ func TestExampleAlternatives(t *testing.T) {
 		{"  pin: {file", "  # pin: {credential", false},
 		{"  pin: {file", "  # pin: {env", true},
 		{"    uid: 1001", "    # user: token-service", false},
+		{"    uid: 1001", "    # gid: 1001", false},
+		{"    uid: 1001", "    # group: token-service", false},
 		{"", `  # reserved: "`, false},
 		{"", "          # chain: partner", false},
 	} {
@@ -204,9 +219,16 @@ keysets:
     default_algorithm: PS512
     rotation: {period: manual, retain: until-revoked, lead: 0.5d, clock_skew: 1m30s, verifier_cache: 90s, max_freeze: 2d, manual_per_day: 1, manual_burst: 86400}
     publish: {x5t: false, algorithms: [RS384]}
+    certificate: {issuer: self, subject: {organization: E, country: CH}}
+    header: {kid: false, x5c: true, x5t#S256: true, jku: true, allow: [nonce, cty]}
+    types: [at+jwt, Application/JWT]
+    client_assertion: {max_lifetime: 90s, typ: client-authentication+jwt, audience: array}
+    max_token_lifetime: 90s
   two: {purpose: raw, token: a, keys: [p-521], certificate: {issuer: none}}
 callers:
-  x: {uid: 0, keysets: ["*"], operations: "*", algorithms: "*"}
+  g: {gid: 0, keysets: [a.b-c_1], operations: [client-assertion], algorithms: [PS512], client_ids: [one, two], rate: 0.5, priority: 0, audiences: [aud]}
+  h: {group: token-service, keysets: [a.b-c_1], operations: [jwt], algorithms: "*", types: [at+jwt], claims: 'claims.sub == "x"', rate: 1000000, burst: 1000000, priority: 9}
+  x: {uid: 0, keysets: ["*"], operations: "*", algorithms: "*", client_ids: "*"}
   y: {user: token-service, keysets: [two], operations: [sign, read], algorithms: [ES512]}
   z: {uid: 1001, keysets: [a.b-c_1], operations: [jwt], algorithms: [EdDSA, RS256]}
 `)
@@ -234,8 +256,19 @@ callers:
 		t.Errorf("policy: %+v", p)
 	}
 	rules := cfg.Rules()
-	if len(rules) != 3 || rules[0].UID != 0 || rules[1].UID != 1001 || rules[2].UID != 1001 || rules[0].Operations[0] != "*" || rules[0].Algorithms[0] != "*" {
-		t.Errorf("rules: %+v", rules)
+	if r := rules[2:]; len(r) != 3 || *r[0].UID != 0 || *r[1].UID != 1001 || *r[2].UID != 1001 || r[0].Operations[0] != "*" || r[0].Algorithms[0] != "*" || r[0].ClientIDs[0] != "*" {
+		t.Errorf("rules: %+v", r)
+	}
+	wantRules := []policy.Rule{
+		{Name: "g", GID: new(uint32(0)), Keysets: []string{"a.b-c_1"}, Operations: []policy.Operation{policy.ClientAssertion}, Algorithms: []jose.SignatureAlgorithm{jose.PS512}, ClientIDs: []string{"one", "two"}, Rate: 0.5, Audiences: []string{"aud"}},
+		{Name: "h", GID: new(uint32(2002)), Keysets: []string{"a.b-c_1"}, Operations: []policy.Operation{policy.JWT}, Algorithms: []jose.SignatureAlgorithm{"*"}, Types: []string{"at+jwt"}, Claims: `claims.sub == "x"`, Rate: 1e6, Burst: 1e6, Priority: 9},
+	}
+	if !reflect.DeepEqual(rules[:2], wantRules) {
+		t.Errorf("rules:\n got %+v\nwant %+v", rules[:2], wantRules)
+	}
+	if !reflect.DeepEqual(k.Header, Header{X5C: true, X5TS256: true, JKU: true, Allow: []string{"nonce", "cty"}}) || !slices.Equal(k.Types, []string{"at+jwt", "Application/JWT"}) ||
+		k.ClientAssertion != (ClientAssertion{90 * time.Second, TypClientAuthentication, AudienceArray}) {
+		t.Errorf("keyset: %+v", k)
 	}
 }
 

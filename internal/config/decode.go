@@ -72,6 +72,8 @@ func (s *source) decode(n ast.Node, v reflect.Value, at path, all bool) error {
 		}
 		v.SetBool(b.Value)
 		return nil
+	case reflect.Float64:
+		return s.decodeNumber(n, v, at)
 	default: // int and uint32
 		return s.decodeInt(n, v, at)
 	}
@@ -92,6 +94,24 @@ func (s *source) decodeInt(n ast.Node, v reflect.Value, at path) error {
 	} else {
 		v.SetUint(uint64(x))
 	}
+	return nil
+}
+
+// plainNumber is a number that YAML and everybody else read alike.
+var plainNumber = regexp.MustCompile(`^(0|[1-9][0-9]{0,8})(\.[0-9]{1,6})?$`)
+
+func (s *source) decodeNumber(n ast.Node, v reflect.Value, at path) error {
+	switch n.(type) {
+	case *ast.IntegerNode, *ast.FloatNode:
+	default:
+		return s.failAt(startOf(n), at, "must be a number, as in 100 or 0.5")
+	}
+	text := n.GetToken().Value
+	x, err := strconv.ParseFloat(text, 64)
+	if err != nil || !plainNumber.MatchString(text) {
+		return s.failAt(startOf(n), at, "is out of range, or not in plain decimal digits")
+	}
+	v.SetFloat(x)
 	return nil
 }
 

@@ -40,6 +40,16 @@ type Keyset struct {
 	// retain less clock_skew, whichever is shorter, with 12h for the period where that is manual
 	// or the keys are static. Raw and enc keysets have none.
 	MaxTokenLifetime time.Duration `yaml:"max_token_lifetime"`
+	// Header says what stands in the headers of tokens and assertions. Left out: see its fields. Raw
+	// and enc keysets have none.
+	Header Header `yaml:"header"`
+	// Types are the typ values that tokens may have: media types, in any case, with or without
+	// "application/" (RFC 7515 §4.1.9), as JWT, at+jwt (RFC 9068), oauth-authz-req+jwt (RFC 9101).
+	// Left out: any. Raw and enc keysets have none.
+	Types []string `yaml:"types"`
+	// ClientAssertion says how client assertions look. Left out: see its fields. Raw and enc
+	// keysets have none.
+	ClientAssertion ClientAssertion `yaml:"client_assertion"`
 	// MaxMessageAge is how old a message may be that is to be decrypted. Required for enc;
 	// others have none.
 	MaxMessageAge time.Duration `yaml:"max_message_age"`

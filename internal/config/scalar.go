@@ -41,6 +41,8 @@ var scalars = map[reflect.Type]scalar{
 	reflect.TypeFor[Verify]():                  {"", oneOf("", VerifyRSA, VerifyAll, VerifyNone)},
 	reflect.TypeFor[Purpose]():                 {"", oneOf("", JWT, Raw, Any, Enc)},
 	reflect.TypeFor[Mode]():                    {"", oneOf("", Dynamic, Static)},
+	reflect.TypeFor[AssertionTyp]():            {"", oneOf("", TypJWT, TypClientAuthentication)},
+	reflect.TypeFor[AudienceForm]():            {"", oneOf("", AudienceString, AudienceArray)},
 	reflect.TypeFor[CertificateIssuer]():       {"", oneOf("ca external", SelfSigned, NoCertificate)},
 }
 

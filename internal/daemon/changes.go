@@ -66,6 +66,13 @@ func keysetChanges(old, now config.Keyset) (list []string) {
 	differ("any_issuer", old.AnyIssuer, now.AnyIssuer)
 	differ("default_algorithm", old.DefaultAlgorithm, now.DefaultAlgorithm)
 	differ("publish.x5t", old.Publish.X5T, now.Publish.X5T)
+	differ("types", old.Types, now.Types)
+	if !reflect.DeepEqual(old.Header, now.Header) {
+		list = append(list, "header is changed")
+	}
+	if old.ClientAssertion != now.ClientAssertion {
+		list = append(list, "client_assertion is changed")
+	}
 	if old.Certificate != now.Certificate {
 		list = append(list, "certificate is changed: for keys that are made from now on")
 	}

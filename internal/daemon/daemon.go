@@ -153,14 +153,14 @@ func closing(err *error, what string, close func() error) {
 }
 
 func newPolicy(cfg *config.Config) (*policy.Policy, error) {
-	return policy.New(cfg.Rules(), policy.Options{OverflowUID: overflowUID(), DaemonUID: uint32(os.Getuid())})
+	return policy.New(cfg.Rules(), policy.Options{OverflowUID: overflow("uid"), OverflowGID: overflow("gid"), DaemonUID: uint32(os.Getuid())})
 }
 
-// overflowUID is the uid by which the kernel shows a process of a user namespace that has
+// overflow is the uid or gid by which the kernel shows a process of a user namespace that has
 // no mapping here (user_namespaces(7)).
-func overflowUID() uint32 {
+func overflow(kind string) uint32 {
 	const usual = 65534
-	b, err := os.ReadFile("/proc/sys/kernel/overflowuid")
+	b, err := os.ReadFile("/proc/sys/kernel/overflow" + kind)
 	if err != nil {
 		return usual
 	}

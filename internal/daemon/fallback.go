@@ -26,8 +26,8 @@ func (e *notShown) Error() string {
 func (e *notShown) Unwrap() error { return e.err }
 
 // whole makes a keyset what both sides see, or tells why it cannot stand beside others.
-func (p *publisher) whole(k *rotation.Keyset, ks config.Keyset, rights *policy.Policy, now time.Time) (shown, error) {
-	m, err := p.present(k, ks, now)
+func (p *publisher) whole(k *rotation.Keyset, cfg *config.Config, rights *policy.Policy, now time.Time) (shown, error) {
+	m, err := p.present(k, cfg, now)
 	if err != nil {
 		return shown{}, err
 	}

@@ -25,7 +25,7 @@ var floors = [][]string{
 	{"rotation/store", "jwks", "jwks/x5c"},
 	{"rotation", "hsm/hsmtest", "hsm/hsmtest/memory"},
 	{"hsm", "hsm/worker"},
-	{"hsm/wire", "api/v1"},
+	{"hsm/wire", "api/v1", "api/v1/keysetdpb"},
 	{"internal/jwa", "internal/metric", "internal/harden", "internal/version"},
 	{"internal/keyspec"},
 }

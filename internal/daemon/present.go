@@ -27,13 +27,15 @@ type shown struct {
 	fellBack string
 }
 
-// present makes a keyset what both sides see. ks is the zero value where it is not
-// configured: then it is published as stored, and does not sign.
-func (p *publisher) present(k *rotation.Keyset, ks config.Keyset, now time.Time) (shown, error) {
+// present makes a keyset what both sides see, by the configuration. Where that does not have
+// it, it is published as stored, and does not sign.
+func (p *publisher) present(k *rotation.Keyset, cfg *config.Config, now time.Time) (shown, error) {
+	ks := cfg.Keysets[k.Name]
 	out := silent(k, ks, now)
 	if inService(k) {
 		s := &out.signing
 		s.Purpose, s.AnyIssuer, s.DefaultAlg = signing.Purpose(ks.Purpose), ks.AnyIssuer, ks.DefaultAlgorithm
+		s.Header, s.Assertion = headerOf(k.Name, ks, cfg.PublicURL), assertionOf(ks)
 		if k.Policy.Encrypts() {
 			_, s.Decrypts = k.Document.Active()
 		} else if err := p.sign(&out, k); err != nil {
@@ -98,7 +100,7 @@ func (p *publisher) sign(out *shown, k *rotation.Keyset) error {
 			return fmt.Errorf("key %s: %w", key.KID, err)
 		}
 		out.keys = append(out.keys, handle)
-		s.Active = append(s.Active, signing.ActiveKey{KID: key.KID, Spec: key.Spec, Key: handle, Generation: active.Number})
+		s.Active = append(s.Active, signing.ActiveKey{KID: key.KID, Spec: key.Spec, Key: handle, Generation: active.Number, Chain: key.Chain})
 	}
 	return nil
 }

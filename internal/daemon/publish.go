@@ -144,7 +144,7 @@ func (p *publisher) show(s *rotation.Snapshot, by force, strictly bool) error {
 		if !ok || m.fellBack != "" { // which may be over
 			var err error
 			ks := by.cfg.Keysets[name]
-			if m, err = p.whole(k, ks, by.rights, now); err != nil {
+			if m, err = p.whole(k, by.cfg, by.rights, now); err != nil {
 				if strictly && p.fallen[name] == "" {
 					return &notShown{name, err}
 				}

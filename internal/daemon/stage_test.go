@@ -74,7 +74,7 @@ token: {module: /usr/lib/softhsm/libsofthsm2.so, label: test, pin: {file: pin}}
 keysets:
 %s
 callers:
-  test: {uid: %d, keysets: ["*"], operations: ["*"], algorithms: ["*"]}
+  test: {uid: %d, keysets: ["*"], operations: ["*"], algorithms: ["*"], client_ids: ["*"]}
 `, keysets, testUID), config.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -26,6 +26,10 @@ type body struct {
 var (
 	jwtBody  = body{most: 2 * signing.MaxClaims} // claims in base64url with a header beside them
 	signBody = body{most: 1 << 20}               // a payload
+	// A client id, an audience and a lifetime.
+	assertionBody = body{most: 16 << 10}
+	batchBody     = body{most: 1 << 20}
+	testBody      = body{most: 2 * signing.MaxClaims} // claims
 
 	// Of what operators do: a kid or a serial number, and a reason.
 	actBody     = body{most: 4 << 10}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -61,6 +62,24 @@ func shortDir(t testing.TB) string {
 // open starts a server that grants the test's own uid everything.
 func open(t testing.TB, change ...func(*Config)) *house {
 	t.Helper()
+	h, _ := openServer(t, change...)
+	return h
+}
+
+// serve is open with another listener.
+func serve(t testing.TB, listener func(net.Listener) net.Listener, change ...func(*Config)) *house {
+	t.Helper()
+	h, _ := start(t, listener, change...)
+	return h
+}
+
+func openServer(t testing.TB, change ...func(*Config)) (*house, *Server) {
+	t.Helper()
+	return start(t, func(l net.Listener) net.Listener { return l }, change...)
+}
+
+func start(t testing.TB, listener func(net.Listener) net.Listener, change ...func(*Config)) (*house, *Server) {
+	t.Helper()
 	h := &house{
 		World:  signingtest.New(t, signingtest.All(uint32(os.Getuid()))),
 		socket: filepath.Join(shortDir(t), "s"), metrics: NewMetrics(), log: new(lockedBuffer),
@@ -79,7 +98,7 @@ func open(t testing.TB, change ...func(*Config)) *house {
 	server := New(config)
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(listener(l)); !errors.Is(err, http.ErrServerClosed) {
 			t.Errorf("Serve: %v", err)
 		}
 	})
@@ -96,7 +115,7 @@ func open(t testing.TB, change ...func(*Config)) *house {
 		}
 		serving.Wait()
 	})
-	return h
+	return h, server
 }
 
 // do sends a request with a JSON body and returns the reply and its body.
@@ -136,3 +155,18 @@ func (h *house) dial(t testing.TB) net.Conn {
 
 // by is how the history names the test's own user.
 func (h *house) by() string { return fmt.Sprintf("uid %d", os.Getuid()) }
+
+// processGroups are the supplementary groups of the test, sorted.
+func processGroups(t testing.TB) []uint32 {
+	t.Helper()
+	groups, err := os.Getgroups()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []uint32
+	for _, g := range groups {
+		ids = append(ids, uint32(g))
+	}
+	slices.Sort(ids)
+	return ids
+}

@@ -2,7 +2,6 @@ package door
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"path"
@@ -11,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	v1 "keysetd.example/api/v1"
+	"keysetd.example/signing"
 	"keysetd.example/signing/policy"
 )
 
@@ -24,6 +24,8 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("/v1/keysets/{name}", s.route(http.MethodGet, policy.Read, s.keyset))
 	mux.Handle("/v1/keysets/{name}/jwt", s.route(http.MethodPost, policy.JWT, s.signJWT))
 	mux.Handle("/v1/keysets/{name}/sign", s.route(http.MethodPost, policy.Sign, s.sign))
+	mux.Handle("/v1/keysets/{name}/client-assertion", s.route(http.MethodPost, policy.ClientAssertion, s.assertion))
+	mux.Handle("/v1/keysets/{name}/batch", s.route(http.MethodPost, signing.OpBatch, s.batch))
 	mux.Handle("/v1/keysets/{name}/plan", s.route(http.MethodGet, policy.Read, s.plan))
 	mux.Handle("/v1/keysets/{name}/history", s.route(http.MethodGet, policy.Read, s.history))
 	mux.Handle("/v1/keysets/{name}/rotate", s.act(policy.Rotate, s.rotate))
@@ -34,6 +36,8 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("/v1/clock/accept", s.act(policy.Admin, s.acceptClock))
 	mux.Handle("/v1/tokens/{name}/pin-retry", s.route(http.MethodPost, policy.Admin, s.pinRetry))
 	mux.Handle("/v1/tokens/{name}/accept", s.route(http.MethodPost, policy.Admin, s.accept))
+	mux.Handle("/v1/whoami", s.route(http.MethodGet, signing.OpWhoAmI, s.whoami))
+	mux.Handle("/v1/policy-test", s.route(http.MethodPost, policy.Admin, s.policyTest))
 	nothing := s.route("", "", notFound)
 	mux.Handle("/", nothing)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -117,16 +121,12 @@ func (s *Server) route(method string, operation policy.Operation, do call) http.
 			body, err = json.Marshal(reply)
 		}
 		if err == nil {
-			s.config.Metrics.answered(operation, nil)
+			s.config.Metrics.answered(overHTTP, operation, nil)
 			write(w, http.StatusOK, "application/json", body)
 			return
 		}
-		e, ok := errors.AsType[*v1.Error](err)
-		if !ok {
-			s.config.Logger.Error("a request failed in the door", "operation", operation, "error", err)
-			e = &v1.Error{Reason: v1.Internal, Detail: "a fault of keysetd's own; its log has more"}
-		}
-		s.config.Metrics.answered(operation, e)
+		e := told(s.config.Logger, operation, err)
+		s.config.Metrics.answered(overHTTP, operation, e)
 		writeProblem(w, e)
 	})
 }
@@ -137,7 +137,7 @@ func (s *Server) perform(method string, operation policy.Operation, do call, w h
 	defer func() {
 		if p := recover(); p != nil {
 			s.config.Logger.Error("panic in a request", "operation", operation, "panic", p, "stack", string(debug.Stack()))
-			reply, err = nil, &v1.Error{Reason: v1.Internal, Detail: "a fault of keysetd's own; its log has more"}
+			reply, err = nil, internal()
 		}
 	}()
 	if method != "" && r.Method != method {

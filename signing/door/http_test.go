@@ -170,7 +170,7 @@ func TestMediaType(t *testing.T) {
 
 func TestEveryReasonHasAStatus(t *testing.T) {
 	for _, reason := range v1.Reasons() {
-		if http.StatusText(statuses[reason]) == "" {
+		if http.StatusText(statuses[reason].http) == "" {
 			t.Errorf("%s has no status", reason)
 		}
 	}

@@ -1,5 +1,5 @@
-// Package door is the local Unix socket: who is calling (SO_PEERCRED), and HTTP with
-// JSON. It is thin over signing.Service, which decides everything.
+// Package door is the local Unix socket: who is calling (SO_PEERCRED), HTTP with JSON, and
+// gRPC. Both are thin over signing.Service, which decides everything.
 package door
 
 import (

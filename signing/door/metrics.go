@@ -1,6 +1,8 @@
 package door
 
 import (
+	"errors"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	v1 "keysetd.example/api/v1"
@@ -10,22 +12,47 @@ import (
 // Metrics of the door.
 type Metrics struct {
 	requests *prometheus.CounterVec
+	refused  *prometheus.CounterVec
 }
+
+// The languages, as metrics name them.
+const (
+	overHTTP = "http"
+	overGRPC = "grpc"
+)
+
+// Why a connection was closed.
+const (
+	tooMany   = "too_many"  // its user had as many as one may have
+	abandoner = "abandoned" // it began requests over gRPC and did not wait for them
+)
 
 // NewMetrics returns metrics that nobody has registered yet.
 func NewMetrics() *Metrics {
-	return &Metrics{prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "keysetd_requests_total",
-		Help: `Requests answered on the local socket; code is "ok" or the reason word of the error.`,
-	}, []string{"door", "operation", "code"})}
+	m := &Metrics{
+		prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "keysetd_requests_total",
+			Help: `Requests answered on the local socket; code is "ok" or the reason word of the error.`,
+		}, []string{"door", "operation", "code"}),
+		prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "keysetd_connections_refused_total",
+			Help: `Connections to the local socket that keysetd closed for a limit: "too_many" of one uid, "abandoned" for requests that were not waited for.`,
+		}, []string{"limit"}),
+	}
+	for _, limit := range []string{tooMany, abandoner} {
+		m.refused.WithLabelValues(limit)
+	}
+	return m
 }
 
 // Register adds the metrics to a registry.
-func (m *Metrics) Register(r prometheus.Registerer) error { return r.Register(m.requests) }
+func (m *Metrics) Register(r prometheus.Registerer) error {
+	return errors.Join(r.Register(m.requests), r.Register(m.refused))
+}
 
-// answered counts a request over HTTP; e is nil where it succeeded, and operation is
+// answered counts a request; e is nil where it succeeded, and operation is
 // empty where the path named none.
-func (m *Metrics) answered(operation policy.Operation, e *v1.Error) {
+func (m *Metrics) answered(door string, operation policy.Operation, e *v1.Error) {
 	code := "ok"
 	if e != nil {
 		code = string(e.Reason)
@@ -33,5 +60,5 @@ func (m *Metrics) answered(operation policy.Operation, e *v1.Error) {
 	if operation == "" {
 		operation = "none"
 	}
-	m.requests.WithLabelValues("http", string(operation), code).Inc()
+	m.requests.WithLabelValues(door, string(operation), code).Inc()
 }

@@ -2,9 +2,12 @@ package door
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -32,7 +35,9 @@ func newListener(l *net.UnixListener, connections int) *listener {
 type conn struct {
 	*net.UnixConn
 	caller  policy.Caller
-	release func()
+	release func() // what Close gives back; it may be called more than once
+	ahead   []byte // read to find out the language, and to be read again
+	streams streams
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -66,22 +71,62 @@ func (c *conn) Close() error {
 	return c.UnixConn.Close()
 }
 
-// peer asks the kernel who connected (SO_PEERCRED, unix(7)).
+// Read returns first what was read ahead. Nobody reads ahead any more by the time that a
+// server has the connection.
+func (c *conn) Read(p []byte) (int, error) {
+	if len(c.ahead) > 0 {
+		n := copy(p, c.ahead)
+		c.ahead = c.ahead[n:]
+		return n, nil
+	}
+	return c.UnixConn.Read(p)
+}
+
+// peer asks the kernel who connected: SO_PEERCRED and SO_PEERGROUPS (unix(7), socket(7)).
 func peer(c *net.UnixConn) (policy.Caller, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return policy.Caller{}, err
 	}
-	var cred *unix.Ucred
+	var (
+		cred   *unix.Ucred
+		groups []uint32
+	)
 	if cErr := raw.Control(func(fd uintptr) {
-		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		if cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			groups, err = peerGroups(fd)
+		}
 	}); cErr != nil {
 		return policy.Caller{}, cErr
 	}
 	if err != nil {
 		return policy.Caller{}, err
 	}
-	return policy.Caller{UID: cred.Uid, GID: cred.Gid, PID: cred.Pid}, nil
+	return policy.Caller{UID: cred.Uid, GID: cred.Gid, PID: cred.Pid, Groups: groups}, nil
+}
+
+// peerGroups returns the supplementary groups of who connected, as they were then.
+func peerGroups(fd uintptr) ([]uint32, error) {
+	buf := make([]byte, 64*4) // more than most processes have
+	for {
+		size := uint32(len(buf))
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_PEERGROUPS,
+			uintptr(unsafe.Pointer(&buf[0])), uintptr(unsafe.Pointer(&size)), 0)
+		switch {
+		case errno == unix.ERANGE && int(size) > len(buf): // and says how much it needs
+			buf = make([]byte, size)
+			continue
+		case errno == unix.ENOPROTOOPT: // before Linux 4.13: a caller without groups has fewer rights, never more
+			return nil, nil
+		case errno != 0:
+			return nil, fmt.Errorf("asking the kernel for the caller's groups: %w", errno)
+		}
+		var groups []uint32
+		for at := 0; at+4 <= int(size); at += 4 {
+			groups = append(groups, binary.NativeEndian.Uint32(buf[at:]))
+		}
+		return groups, nil
+	}
 }
 
 type callerKey struct{}

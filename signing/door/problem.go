@@ -5,40 +5,46 @@ import (
 	"strconv"
 
 	"github.com/go-json-experiment/json"
+	"google.golang.org/grpc/codes"
 
 	v1 "keysetd.example/api/v1"
 )
 
-// statuses is the one table from reason words to what each language of the door has for
-// them (RFC 9110 §15).
-var statuses = map[v1.Reason]int{
-	v1.BadRequest:           http.StatusBadRequest,
-	v1.BadClaims:            http.StatusBadRequest,
-	v1.BadHeader:            http.StatusBadRequest,
-	v1.BadSigningInput:      http.StatusBadRequest,
-	v1.BadDigest:            http.StatusBadRequest,
-	v1.LifetimeTooLong:      http.StatusBadRequest,
-	v1.IssuerMismatch:       http.StatusBadRequest,
-	v1.TooLarge:             http.StatusRequestEntityTooLarge,
-	v1.NotFound:             http.StatusNotFound,
-	v1.MethodNotAllowed:     http.StatusMethodNotAllowed,
-	v1.UnsupportedMediaType: http.StatusUnsupportedMediaType,
-	v1.KeysetUnknown:        http.StatusNotFound,
-	v1.AlgorithmUnavailable: http.StatusBadRequest,
-	v1.KidNotActive:         http.StatusConflict,
-	v1.PurposeMismatch:      http.StatusForbidden,
-	v1.NotGranted:           http.StatusForbidden,
-	v1.NotReady:             http.StatusServiceUnavailable,
-	v1.Unavailable:          http.StatusServiceUnavailable,
-	v1.Overloaded:           http.StatusServiceUnavailable,
-	v1.DeadlineExceeded:     http.StatusGatewayTimeout,
-	v1.NotYet:               http.StatusConflict,
-	v1.RateLimited:          http.StatusTooManyRequests,
-	v1.Frozen:               http.StatusConflict,
-	v1.KidUnknown:           http.StatusNotFound,
-	v1.BadConfiguration:     http.StatusConflict, // of the request with a file on this host; 422 would blame the request
-	v1.AuditFailed:          http.StatusServiceUnavailable,
-	v1.Internal:             http.StatusInternalServerError,
+// code is what each language of the door has for a reason word.
+type code struct {
+	http int        // RFC 9110 §15
+	grpc codes.Code // as google.rpc.Code documents them
+}
+
+// statuses is the one table from reason words to those.
+var statuses = map[v1.Reason]code{
+	v1.BadRequest:           {http.StatusBadRequest, codes.InvalidArgument},
+	v1.BadClaims:            {http.StatusBadRequest, codes.InvalidArgument},
+	v1.BadHeader:            {http.StatusBadRequest, codes.InvalidArgument},
+	v1.BadSigningInput:      {http.StatusBadRequest, codes.InvalidArgument},
+	v1.BadDigest:            {http.StatusBadRequest, codes.InvalidArgument},
+	v1.LifetimeTooLong:      {http.StatusBadRequest, codes.InvalidArgument},
+	v1.IssuerMismatch:       {http.StatusBadRequest, codes.InvalidArgument},
+	v1.TooLarge:             {http.StatusRequestEntityTooLarge, codes.ResourceExhausted},
+	v1.NotFound:             {http.StatusNotFound, codes.NotFound},
+	v1.MethodNotAllowed:     {http.StatusMethodNotAllowed, codes.Unimplemented},
+	v1.UnsupportedMediaType: {http.StatusUnsupportedMediaType, codes.InvalidArgument},
+	v1.KeysetUnknown:        {http.StatusNotFound, codes.NotFound},
+	v1.AlgorithmUnavailable: {http.StatusBadRequest, codes.InvalidArgument},
+	v1.KidNotActive:         {http.StatusConflict, codes.FailedPrecondition},
+	v1.PurposeMismatch:      {http.StatusForbidden, codes.PermissionDenied},
+	v1.NotGranted:           {http.StatusForbidden, codes.PermissionDenied},
+	v1.NotReady:             {http.StatusServiceUnavailable, codes.Unavailable},
+	v1.Unavailable:          {http.StatusServiceUnavailable, codes.Unavailable},
+	v1.Overloaded:           {http.StatusServiceUnavailable, codes.Unavailable},
+	v1.DeadlineExceeded:     {http.StatusGatewayTimeout, codes.DeadlineExceeded},
+	v1.NotYet:               {http.StatusConflict, codes.FailedPrecondition},
+	v1.RateLimited:          {http.StatusTooManyRequests, codes.ResourceExhausted},
+	v1.Frozen:               {http.StatusConflict, codes.FailedPrecondition},
+	v1.KidUnknown:           {http.StatusNotFound, codes.NotFound},
+	v1.BadConfiguration:     {http.StatusConflict, codes.FailedPrecondition}, // of the request with a file on this host; 422 would blame the request
+	v1.AuditFailed:          {http.StatusServiceUnavailable, codes.Unavailable},
+	v1.Internal:             {http.StatusInternalServerError, codes.Internal},
 }
 
 // problem is the body of an error (RFC 9457). Its type is about:blank, so its title is
@@ -51,7 +57,7 @@ type problem struct {
 }
 
 func writeProblem(w http.ResponseWriter, e *v1.Error) {
-	status := statuses[e.Reason]
+	status := statuses[e.Reason].http
 	body, err := json.Marshal(problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Error: *e})
 	if err != nil { // a detail that is not UTF-8
 		status = http.StatusInternalServerError

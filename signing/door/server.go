@@ -3,30 +3,37 @@ package door
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"keysetd.example/signing"
 )
 
-// Config is what a Server is made of. Service, Metrics and Logger are required.
+// Config is what a Server is made of. Service, Metrics and Logger are required. The times are
+// for both languages.
 type Config struct {
 	Service *signing.Service
 	Metrics *Metrics
 	Logger  *slog.Logger
 
-	// HeaderTimeout is how long a request's header may take to arrive. Unset: 5 s.
+	// HeaderTimeout is how long a request's header may take to arrive, and before it how long a
+	// connection may take to show its language. Unset: 5 s.
 	HeaderTimeout time.Duration
 	// BodyTimeout is the same for header and body together. Unset: 10 s.
 	BodyTimeout time.Duration
 	// IdleTimeout is how long a connection may lie idle between requests. Unset: 5 min.
 	IdleTimeout time.Duration
-	// RequestTimeout is how long a request may take from when its header is there until its
-	// reply is ready. A caller that wants less hangs up, which ends its request. Unset: 10 s.
-	// The acts of operators have a minute.
+	// RequestTimeout is how long a request may take from when its header is there (over gRPC:
+	// its message) until its reply is ready. A caller that wants less hangs up, which ends its
+	// request. Unset: 10 s. The acts of operators have a minute.
 	RequestTimeout time.Duration
+	// ConnectionsPerUID is how many connections a user may have open; one more is closed at
+	// once. Unset: 128.
+	ConnectionsPerUID int
 }
 
 // maxHeader bounds a request's header, in bytes (net/http adds 4 KiB of its own).
@@ -36,6 +43,11 @@ const maxHeader = 8 << 10
 type Server struct {
 	config Config
 	http   *http.Server
+	grpc   *language
+
+	mu      sync.Mutex
+	sorter  *sorter // once Serve has been called
+	stopped bool
 }
 
 // New returns a server.
@@ -44,10 +56,11 @@ func New(c Config) *Server {
 	c.BodyTimeout = cmp.Or(c.BodyTimeout, 10*time.Second)
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, 5*time.Minute)
 	c.RequestTimeout = cmp.Or(c.RequestTimeout, 10*time.Second)
+	c.ConnectionsPerUID = cmp.Or(c.ConnectionsPerUID, 128)
 
 	var http1 http.Protocols
 	http1.SetHTTP1(true)
-	s := &Server{config: c}
+	s := &Server{config: c, grpc: newLanguage(c)}
 	s.http = &http.Server{
 		Handler:           s.routes(),
 		Protocols:         &http1,
@@ -65,15 +78,48 @@ func New(c Config) *Server {
 }
 
 // Serve answers requests on l, which Listen returned, until Shutdown; then it returns
-// http.ErrServerClosed.
-func (s *Server) Serve(l net.Listener) error { return s.http.Serve(l) }
+// http.ErrServerClosed. It is called once.
+func (s *Server) Serve(l net.Listener) error {
+	sort := &sorter{
+		in: l, patient: s.config.HeaderTimeout, uids: &uids{most: s.config.ConnectionsPerUID, metrics: s.config.Metrics, open: map[uint32]int{}},
+		http: newInbox(l.Addr()), grpc: newInbox(l.Addr()), silent: map[*conn]struct{}{},
+	}
+	s.mu.Lock()
+	if s.stopped {
+		s.mu.Unlock()
+		return errors.Join(http.ErrServerClosed, l.Close())
+	}
+	s.sorter = sort
+	s.mu.Unlock()
 
-// Shutdown stops listening, removes the socket, and waits for the requests under way. When ctx
-// ends first, their connections are cut and its error is returned.
+	// Neither ends before Shutdown: an inbox does not fail.
+	go s.http.Serve(sort.http)
+	go s.grpc.Serve(sort.grpc)
+	if err := sort.run(); err != nil {
+		return err
+	}
+	return http.ErrServerClosed
+}
+
+// Shutdown stops listening, removes the socket, and waits for the requests under way in both
+// languages. When ctx ends first, their connections are cut and its error is returned.
 func (s *Server) Shutdown(ctx context.Context) error {
-	err := s.http.Shutdown(ctx)
-	if err != nil {
+	s.mu.Lock()
+	s.stopped = true
+	sort := s.sorter
+	s.mu.Unlock()
+	if sort != nil {
+		if err := sort.close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			s.config.Logger.Warn("closing the socket", "error", err)
+		}
+	}
+	var grpcErr error
+	var draining sync.WaitGroup
+	draining.Go(func() { grpcErr = s.grpc.shutdown(ctx) })
+	httpErr := s.http.Shutdown(ctx)
+	if httpErr != nil {
 		s.http.Close()
 	}
-	return err
+	draining.Wait()
+	return errors.Join(httpErr, grpcErr)
 }

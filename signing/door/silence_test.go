@@ -33,7 +33,8 @@ func TestHalfARequestAndSilence(t *testing.T) {
 		"half a body":     {head + "\r\n" + `{"claims":{`, "HTTP/1.1 400 "},
 		"half, in chunks": {strings.Replace(head, "Content-Length: 100", "Transfer-Encoding: chunked", 1) + "\r\nb\r\n" + `{"claims":{` + "\r\n", "HTTP/1.1 400 "},
 		"idle afterwards": {"GET /v1/keysets/enc HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 "},
-		"HTTP/2 preface":  {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/1.1 "},
+		"HTTP/2 preface":  {preface, "\x00\x00"}, // and the server's settings
+		"half a preface":  {preface[:20], ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

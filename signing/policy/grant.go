@@ -6,21 +6,28 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// grant is a rule made ready for the signing path: looking at it allocates nothing.
-// A nil set stands for All.
+// grant is a rule made ready for the signing path: looking at it allocates nothing, unless
+// it limits tokens. A nil set stands for All.
 type grant struct {
+	rule       Rule
+	rank       int // of two that grant a request, the one with the lower rank is taken
 	keysets    map[string]struct{}
 	operations []Operation
 	algorithms []jose.SignatureAlgorithm
+	clientIDs  map[string]struct{}
+	audiences  map[string]struct{} // nil stands for any
+	expression *expression         // nil: there is none
+	limited    bool
+	rate       *rate // nil: no limit
 }
 
-func newGrant(r Rule) grant {
-	var g grant
-	if !slices.Contains(r.Keysets, All) {
-		g.keysets = make(map[string]struct{}, len(r.Keysets))
-		for _, k := range r.Keysets {
-			g.keysets[k] = struct{}{}
-		}
+func newGrant(r Rule, rank int) (*grant, error) {
+	g := &grant{
+		rule: r, rank: rank, limited: r.limited(),
+		keysets: set(r.Keysets), clientIDs: set(r.ClientIDs),
+	}
+	if len(r.Audiences) > 0 {
+		g.audiences = set(r.Audiences)
 	}
 	if !slices.Contains(r.Operations, All) {
 		g.operations = append([]Operation{}, r.Operations...)
@@ -28,17 +35,44 @@ func newGrant(r Rule) grant {
 	if !slices.Contains(r.Algorithms, All) {
 		g.algorithms = append([]jose.SignatureAlgorithm{}, r.Algorithms...)
 	}
-	return g
+	if r.Rate > 0 {
+		g.rate = newRate(r.Rate, r.burst())
+	}
+	if r.Claims == "" {
+		return g, nil
+	}
+	var err error
+	g.expression, err = compile(r.Claims)
+	return g, err
 }
 
-func (g grant) covers(op Operation, keyset string, alg jose.SignatureAlgorithm) bool {
+func set(words []string) map[string]struct{} {
+	if slices.Contains(words, All) {
+		return nil
+	}
+	s := make(map[string]struct{}, len(words))
+	for _, w := range words {
+		s[w] = struct{}{}
+	}
+	return s
+}
+
+func in(s map[string]struct{}, word string) bool {
+	_, ok := s[word]
+	return s == nil || ok
+}
+
+// covers reports whether the rule grants the operation, all else being granted.
+func (g *grant) covers(op Operation, keyset string, alg jose.SignatureAlgorithm) bool {
 	if g.operations != nil && !slices.Contains(g.operations, op) {
 		return false
 	}
-	if g.keysets != nil && op != Admin {
-		if _, ok := g.keysets[keyset]; !ok {
-			return false
-		}
+	if op != Admin && !in(g.keysets, keyset) {
+		return false
 	}
 	return !op.Signs() || g.algorithms == nil || slices.Contains(g.algorithms, alg)
 }
+
+// hinders reports whether the rule limits tokens on the keyset, so that the caller must not
+// sign what it likes there.
+func (g *grant) hinders(keyset string) bool { return g.limited && in(g.keysets, keyset) }

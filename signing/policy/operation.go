@@ -15,6 +15,9 @@ const (
 	JWT Operation = "jwt"
 	// Sign signs payloads and digests that say nothing to the daemon.
 	Sign Operation = "sign"
+	// ClientAssertion signs assertions that the daemon composes, by which a client tells an
+	// authorisation server who it is (RFC 7523 §2.2).
+	ClientAssertion Operation = "client-assertion"
 	// Read shows a keyset's state, what it was and what it will be.
 	Read Operation = "read"
 	// Rotate has the next generation sign ahead of time.
@@ -32,15 +35,17 @@ const (
 const All = "*"
 
 // Operations returns every operation.
-func Operations() []Operation { return []Operation{JWT, Sign, Read, Rotate, Revoke, Freeze, Admin} }
+func Operations() []Operation {
+	return []Operation{JWT, Sign, ClientAssertion, Read, Rotate, Revoke, Freeze, Admin}
+}
 
 // Signs reports whether the operation makes a signature, so that an algorithm belongs to
 // it. All does.
-func (o Operation) Signs() bool { return o == JWT || o == Sign || o == All }
+func (o Operation) Signs() bool { return o == JWT || o == Sign || o == ClientAssertion || o == All }
 
 // later are the operations of the doors that this version does not perform. A right that
 // nothing looks at must not be granted.
-var later = []Operation{"client-assertion", "decrypt", "batch", "certificate"}
+var later = []Operation{"decrypt", "certificate"}
 
 // ParseOperation returns the operation that s names. The error does not repeat s.
 func ParseOperation(s string) (Operation, error) {
@@ -52,6 +57,9 @@ func ParseOperation(s string) (Operation, error) {
 		words = append(words, string(o))
 	}
 	there := "; the operations are " + strings.Join(words, ", ")
+	if s == "batch" {
+		return "", errors.New("is not an operation of its own: each of its items is judged as what it is" + there)
+	}
 	for _, o := range later {
 		if string(o) == s {
 			return "", errors.New("operation " + s + " is not available in this version" + there)

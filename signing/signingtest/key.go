@@ -36,8 +36,11 @@ func NewKey(t testing.TB, spec keyspec.Spec) *Key {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Key{Public: signer.Public(), signer: signer}
+	return KeyOf(signer)
 }
+
+// KeyOf is a Key that signs with signer.
+func KeyOf(signer crypto.Signer) *Key { return &Key{Public: signer.Public(), signer: signer} }
 
 // One RSA key serves all tests of a process: making one takes longer than any test.
 var rsaKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })

@@ -55,8 +55,8 @@ var Specs = []keyspec.Spec{keyspec.RSA2048, keyspec.P256, keyspec.P384, keyspec.
 // All is a rule that grants a uid everything.
 func All(uid uint32) policy.Rule {
 	return policy.Rule{
-		Name: "test", UID: uid, Keysets: []string{policy.All},
-		Operations: []policy.Operation{policy.All}, Algorithms: []jose.SignatureAlgorithm{policy.All},
+		Name: "test", UID: new(uid), Keysets: []string{policy.All},
+		Operations: []policy.Operation{policy.All}, Algorithms: []jose.SignatureAlgorithm{policy.All}, ClientIDs: []string{policy.All},
 	}
 }
 

