@@ -7,7 +7,7 @@ LDFLAGS := -X keysetd.example/internal/version.Version=$(VERSION)
 BENCHFLAGS ?=
 FUZZTIME ?= 60s
 
-.PHONY: help run build test lint bench soak clean deps-run deps-test
+.PHONY: help run build test lint bench soak generate clean deps-run deps-test
 
 help: ## what there is to make
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -21,11 +21,13 @@ build: ## bin/keysetd and bin/keysetctl
 
 test: deps-test ## every test, with the race detector, on a real SoftHSM
 	$(GO) test -race -timeout 9m ./...
+	cd interop && $(GO) test -race -timeout 5m ./...
 
 lint: ## gofmt, vet, staticcheck
 	@out=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); [ -z "$$out" ] || { echo "gofmt these files: $$out"; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
+	cd interop && $(GO) vet ./... && $(GO) tool -modfile=../go.mod staticcheck ./...
 
 bench: deps-run build ## a C loop over the token beside the daemon: throughput and CPU for each signature
 	gcc -O2 -Wall -Wextra -Werror -Wno-cast-function-type -pthread -Ihsm/worker -o $(BIN)/cloop scripts/bench/cloop/cloop.c hsm/worker/native.c -ldl
@@ -34,6 +36,9 @@ bench: deps-run build ## a C loop over the token beside the daemon: throughput a
 soak: deps-test ## what takes longer than a test may: a thousand failures, long outages, each fuzz target for FUZZTIME
 	KEYSETD_SOAK=1 $(GO) test -count=1 -timeout 60m ./hsm/hsmtest ./cmd/keysetd
 	scripts/fuzz.sh $(FUZZTIME)
+
+generate: ## the Go code of api/v1/keysetd.proto, linted and formatted
+	scripts/generate.sh
 
 clean: ## remove bin/ (the token and keys under .dev/ stay)
 	rm -rf $(BIN)
