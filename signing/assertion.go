@@ -90,6 +90,10 @@ func (s *Service) signAssertion(ctx context.Context, a *act, req *v1.ClientAsser
 	if err != nil {
 		return nil, err
 	}
+	if req.ClientID == ks.rules.issuer {
+		// To whoever trusts the issuer it would be one of its tokens, and those are operation jwt's.
+		return nil, refuse(v1.BadRequest, "/client_id", "client_id %s is the keyset's own issuer; an assertion is made for a client", quote(req.ClientID))
+	}
 	if err := a.choose(ks, jose.SignatureAlgorithm(req.Alg), req.KID, "/kid"); err != nil {
 		return nil, err
 	}

@@ -144,6 +144,7 @@ func TestClientAssertionRefused(t *testing.T) {
 		"unknown alg":     {"default", func(r *v1.ClientAssertionRequest) { r.Alg = "HS256" }, v1.AlgorithmUnavailable, "/alg"},
 		"kid gone":        {"default", func(r *v1.ClientAssertionRequest) { r.KID = "gone" }, v1.KidNotActive, "/kid"},
 		"no client":       {"default", id(""), v1.BadRequest, "/client_id"},
+		"the issuer":      {"default", id(signingtest.Issuer), v1.BadRequest, "/client_id"},
 		"client no ASCII": {"default", id("é"), v1.BadRequest, "/client_id"},
 		"client control":  {"default", id("a\n"), v1.BadRequest, "/client_id"},
 		"client endless":  {"default", id(strings.Repeat("a", 513)), v1.BadRequest, "/client_id"},

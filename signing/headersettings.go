@@ -33,7 +33,7 @@ const maxMore = 4 << 10
 // forbidden are the header parameters that no setting opens to callers: those that say how a JWS
 // is to be read (RFC 7515 §4.1.11, RFC 7797 §3), those that lead a verifier to a key (RFC 8725
 // §3.10), and those that are a JWE's (RFC 7516 §4.1).
-var forbidden = []string{"alg", "kid", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64", "zip", "enc"}
+var forbidden = []string{"alg", "kid", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64", "zip", "enc", "jwks", "x5t#S512", "trust_chain"}
 
 func (s HeaderSettings) check() error {
 	if s.JKU != "" {

@@ -109,9 +109,15 @@ func (s *Service) Admit(ctx context.Context, caller policy.Caller, operation pol
 // Refuse audits a request of an admitted caller that could not be understood, and returns
 // what the caller is told.
 func (s *Service) Refuse(ctx context.Context, caller policy.Caller, operation policy.Operation, keyset string, err *v1.Error) error {
-	a := s.begin(caller, operation, keyset)
+	a := s.begin(caller, operation, Clip(keyset))
 	defer a.leave()
 	return s.end(ctx, a, err)
+}
+
+// Knows reports whether the caller may do anything at all: what a stranger sends need not be
+// waited for.
+func (s *Service) Knows(caller policy.Caller) bool {
+	return s.term.Load().state.policy.Knows(caller)
 }
 
 // end finishes an act: its line goes to the audit log, then its time into the metrics.

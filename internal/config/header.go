@@ -70,7 +70,7 @@ const aType = "must be a media type without parameters, as at+jwt, of at most 64
 // fixed are the header parameters that no caller sets: those that say how a token is read (RFC 7515
 // §4.1.11, RFC 7797 §3), those that lead a verifier to a key (RFC 8725 §3.10), those that are a
 // JWE's (RFC 7516 §4.1); and typ, which types is about.
-var fixed = []string{"alg", "kid", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64", "zip", "enc", "typ"}
+var fixed = []string{"alg", "kid", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64", "zip", "enc", "jwks", "x5t#S512", "trust_chain", "typ"}
 
 // checkHeader looks at what tokens and assertions say of themselves.
 func (k *Keyset) checkHeader(src *source, keyset path) error {

@@ -3,6 +3,7 @@ package door
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"time"
@@ -109,6 +110,14 @@ func (g *language) begin(ctx context.Context, info *tap.Info) (context.Context, 
 	}
 	m := methods[info.FullMethodName]
 	switch {
+	case m.operation != "" && m.operation != signing.OpWhoAmI && !g.config.Service.Knows(c.caller):
+		// Over HTTP it would be refused before its body is read.
+		err := g.config.Service.Refuse(ctx, c.caller, m.operation, "", &v1.Error{
+			Reason: v1.NotGranted, Detail: fmt.Sprintf("uid %d is not granted anything; add it under callers:", c.caller.UID),
+		})
+		g.config.Metrics.answered(overGRPC, m.operation, told(g.config.Logger, m.operation, err))
+		c.streams.answered()
+		return ctx, statusOf(told(g.config.Logger, m.operation, err)).Err()
 	case m.operation == "": // health and reflection, which stay as long as the door does
 		ended, cancel := context.WithCancel(ctx)
 		unhook := context.AfterFunc(g.stopping, cancel)
@@ -159,6 +168,9 @@ func (g *language) strict(ctx context.Context, operation policy.Operation, req a
 	if !ok {
 		return nil
 	}
+	if batch, ok := req.(*pb.BatchRequest); ok && len(batch.GetItems()) > signing.MaxBatch {
+		return nil // it is refused for their number, and none of them is looked at
+	}
 	field, number, found := unknownField(message.ProtoReflect(), "")
 	if !found {
 		return nil
@@ -170,6 +182,11 @@ func (g *language) strict(ctx context.Context, operation policy.Operation, req a
 	keyset := ""
 	if named, ok := req.(interface{ GetKeyset() string }); ok {
 		keyset = named.GetKeyset()
+	}
+	if operation != signing.OpWhoAmI {
+		if err := g.config.Service.Admit(ctx, caller, operation, keyset); err != nil {
+			return err
+		}
 	}
 	return g.config.Service.Refuse(ctx, caller, operation, keyset, unknownFieldError(field, number))
 }

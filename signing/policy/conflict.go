@@ -6,9 +6,9 @@ import (
 )
 
 // Who may sign payloads with a key can make any token with it, so limits on tokens mean
-// nothing beside Sign on the same keyset. New refuses that where it can tell: in one rule, and
-// in two for the same uid or the same gid. Whether a uid is in a group, or somebody is in two,
-// only a connection tells; there Judge refuses Sign.
+// nothing beside Sign on the same keyset. New refuses that: in one rule, in two for the same uid
+// or the same gid, and in two of which one is for a group: whether somebody is in a group only a connection
+// tells, and a user with subordinate uids (subuid(5)) can keep the group and drop the uid, or the other way.
 
 // beside is the message about limits beside Sign.
 func beside(who string) string {
@@ -17,19 +17,19 @@ func beside(who string) string {
 
 // checkPairs refuses a caller that is limited by one rule and may Sign by another.
 func checkPairs(rules []Rule) error {
-	limited := make(map[who][]Rule)
-	for _, r := range rules {
-		if r.limited() {
-			limited[r.who()] = append(limited[r.who()], r)
-		}
-	}
 	for _, s := range rules {
 		if !s.grants(Sign) {
 			continue
 		}
-		for _, l := range limited[s.who()] {
-			if common(l.Keysets, s.Keysets) {
-				return fmt.Errorf("callers %s and %s: %s", l.Name, s.Name, beside(s.who().String()))
+		for _, l := range rules {
+			if !l.limited() || !common(l.Keysets, s.Keysets) {
+				continue
+			}
+			switch a, b := l.who(), s.who(); {
+			case a == b:
+				return fmt.Errorf("callers %s and %s: %s", l.Name, s.Name, beside(b.String()))
+			case a.group || b.group:
+				return fmt.Errorf("callers %s and %s: %s", l.Name, s.Name, beside(fmt.Sprintf("%s may also be %s, and", a, b)))
 			}
 		}
 	}

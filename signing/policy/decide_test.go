@@ -199,3 +199,24 @@ func BenchmarkDecide(b *testing.B) {
 		p.Decide(Caller{UID: 1001}, JWT, "default", jose.ES256)
 	}
 }
+
+// Who is known has a rule, by uid or by group, or may read without one.
+func TestKnows(t *testing.T) {
+	p := mustNew(t, token(func(r *Rule) {}), token(func(r *Rule) { r.UID, r.GID = nil, new(uint32(50)) }))
+	for name, tc := range map[string]struct {
+		c    Caller
+		want bool
+	}{
+		"uid":                 {Caller{UID: 1}, true},
+		"primary group":       {Caller{UID: 7, GID: 50}, true},
+		"supplementary group": {Caller{UID: 7, Groups: []uint32{3, 50}}, true},
+		"root":                {Caller{UID: 0}, true},
+		"the daemon":          {Caller{UID: options.DaemonUID}, true},
+		"a stranger":          {Caller{UID: 7, GID: 7, Groups: []uint32{8}}, false},
+		"nobody that is told": {Caller{UID: options.OverflowUID, GID: 50}, false},
+	} {
+		if got := p.Knows(tc.c); got != tc.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

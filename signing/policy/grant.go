@@ -17,13 +17,12 @@ type grant struct {
 	clientIDs  map[string]struct{}
 	audiences  map[string]struct{} // nil stands for any
 	expression *expression         // nil: there is none
-	limited    bool
-	rate       *rate // nil: no limit
+	rate       *rate               // nil: no limit
 }
 
 func newGrant(r Rule, rank int) (*grant, error) {
 	g := &grant{
-		rule: r, rank: rank, limited: r.limited(),
+		rule: r, rank: rank,
 		keysets: set(r.Keysets), clientIDs: set(r.ClientIDs),
 	}
 	if len(r.Audiences) > 0 {
@@ -72,7 +71,3 @@ func (g *grant) covers(op Operation, keyset string, alg jose.SignatureAlgorithm)
 	}
 	return !op.Signs() || g.algorithms == nil || slices.Contains(g.algorithms, alg)
 }
-
-// hinders reports whether the rule limits tokens on the keyset, so that the caller must not
-// sign what it likes there.
-func (g *grant) hinders(keyset string) bool { return g.limited && in(g.keysets, keyset) }

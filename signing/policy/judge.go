@@ -46,17 +46,11 @@ const usualPriority = 5
 // it, it is granted by the one with the highest priority, of these by the one with the highest
 // rate, of these by the first; its rate alone is counted. Where all are limited and
 // none grants it, Reason is about the one that comes first in this order.
-//
-// Sign is refused to a caller for whom any rule limits the tokens of that keyset, be it that
-// one is for its uid and the other for one of its groups: New cannot see who is in a group.
 func (p *Policy) Judge(c Caller, r Request) Verdict {
 	var granted, refused *grant
 	var reason string
 	var f facts
 	for g := range p.all(c) {
-		if r.Operation == Sign && g.hinders(r.Keyset) {
-			return Verdict{Reason: fmt.Sprintf("rule %s: %s", word(g.rule.Name), beside(fmt.Sprintf("uid %d", c.UID)))}
-		}
 		if granted != nil && granted.rank <= g.rank || !g.covers(r.Operation, r.Keyset, r.Alg) {
 			continue
 		}

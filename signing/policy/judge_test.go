@@ -178,34 +178,6 @@ func TestJudgePrefers(t *testing.T) {
 	}
 }
 
-// What New cannot see, Judge does: a uid with limits is in a group that may sign.
-func TestJudgeRefusesSignBesideLimits(t *testing.T) {
-	limited := token(func(r *Rule) { r.Name, r.Types = "limits", []string{"JWT"} })
-	signers := token(func(r *Rule) {
-		r.UID, r.GID, r.Name = nil, new(uint32(50)), "signers"
-		r.Keysets, r.Operations = []string{"a", "b"}, []Operation{Sign}
-	})
-	p := mustNew(t, signers, limited)
-	for name, tc := range map[string]struct {
-		c      Caller
-		keyset string
-		want   string
-	}{
-		"in both":            {Caller{UID: 1, GID: 50}, "a", "rule limits: uid 1 has limits for tokens or assertions beside operation sign"},
-		"in both, by groups": {Caller{UID: 1, Groups: []uint32{50}}, "a", "rule limits: uid 1 has limits"},
-		"other keyset":       {Caller{UID: 1, GID: 50}, "b", ""},
-		"other user":         {Caller{UID: 2, GID: 50}, "a", ""},
-	} {
-		v := p.Judge(tc.c, Request{Operation: Sign, Keyset: tc.keyset, Alg: jose.ES256, Now: noon})
-		if v.Granted != (tc.want == "") || !strings.HasPrefix(v.Reason, tc.want) {
-			t.Errorf("%s: %+v", name, v)
-		}
-	}
-	if v := p.Judge(Caller{UID: 1, GID: 50}, asked("{}")); v.Rule != "limits" {
-		t.Errorf("and tokens: %+v", v)
-	}
-}
-
 func TestGrants(t *testing.T) {
 	names := func(rules []Rule) (names []string) {
 		for _, r := range rules {
