@@ -139,7 +139,7 @@ func TestLineIsFair(t *testing.T) {
 // Those who always want more get shares as their priorities tell.
 func TestLineWeighs(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		priorities := rapid.SliceOfN(rapid.IntRange(0, PriorityMost), 1, 8).Draw(t, "priorities")
+		priorities := rapid.SliceOfN(rapid.IntRange(0, priorityMost), 1, 8).Draw(t, "priorities")
 		var l line
 		served, weights := make([]int, len(priorities)), 0
 		for i, p := range priorities {

@@ -6,22 +6,22 @@ import "context"
 type Share struct {
 	// Owner is one caller of the daemon's, in words of its own.
 	Owner string
-	// Priority is from 0 to PriorityMost; what is beyond is taken for the nearer end. While both have
+	// Priority is from 0 to priorityMost; what is beyond is taken for the nearer end. While both have
 	// signatures waiting, an owner gets twice as many as one a priority below, and as many
 	// as another of its own, however much each asks for. One with two priorities is two owners.
 	Priority int
 }
 
 const (
-	// PriorityMost is the highest priority.
-	PriorityMost = 9
-	// PriorityUsual is that of a signature whose context names no Share.
-	PriorityUsual = 5
+	// priorityMost is the highest priority.
+	priorityMost = 9
+	// priorityUsual is that of a signature whose context names no Share.
+	priorityUsual = 5
 )
 
 type shareKey struct{}
 
-// WithShare returns a context whose signatures are for s. Without it the owner is "", the priority PriorityUsual.
+// WithShare returns a context whose signatures are for s. Without it the owner is "", the priority priorityUsual.
 func WithShare(ctx context.Context, s Share) context.Context {
 	return context.WithValue(ctx, shareKey{}, s)
 }
@@ -29,11 +29,11 @@ func WithShare(ctx context.Context, s Share) context.Context {
 func shareOf(ctx context.Context) Share {
 	s, ok := ctx.Value(shareKey{}).(Share)
 	if !ok {
-		return Share{Priority: PriorityUsual}
+		return Share{Priority: priorityUsual}
 	}
-	s.Priority = min(max(s.Priority, 0), PriorityMost)
+	s.Priority = min(max(s.Priority, 0), priorityMost)
 	return s
 }
 
 // stride is how far a signature for s moves it back behind others; see line.
-func (s Share) stride() uint64 { return 1 << (PriorityMost - s.Priority) }
+func (s Share) stride() uint64 { return 1 << (priorityMost - s.Priority) }
