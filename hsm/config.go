@@ -24,7 +24,7 @@ type Config struct {
 	// Environment for the worker beyond what it inherits (PATH, HOME, and the names that known
 	// modules read, such as SOFTHSM2_CONF). Left out, nothing is added.
 	Environment map[string]string
-	// Sessions that sign at the same time. Left out (0), 8.
+	// Sessions that sign and decrypt at the same time. Left out (0), 8.
 	Sessions int
 	// Queue is how many calls may wait for a session. With so many, one more is refused at once with
 	// ErrOverloaded, unless whoever it is for (WithShare) has at least two fewer waiting than another, of
@@ -65,7 +65,7 @@ type Config struct {
 	// Metrics that get this token's series. Left out, nobody sees them.
 	Metrics *Metrics
 	// OnChange is called after the token came up or went down, after a key was refused, and after a way
-	// of signing with a key turned out to be unsupported. It must not block. Left out, nobody is told.
+	// of signing or decrypting with a key turned out to be unsupported. It must not block. Left out, nobody is told.
 	OnChange func()
 }
 

@@ -130,10 +130,11 @@ type outcome[T any] struct {
 
 // call asks the worker of e for one thing and waits for the answer, for the epoch's end, or for
 // ctx. When ctx ends first, the call goes on behind: its answer still counts in the
-// metrics and against the epoch, and finished is called only when there is one.
+// metrics and against the epoch, and finished is called only when there is one. A plaintext that
+// nobody takes is cleared.
 func call[T any](ctx context.Context, e *epoch, op wire.Op, o prometheus.Observer, finished func(wire.Timing),
 	ask func(context.Context) (T, wire.Timing, error)) (T, error) {
-	ch := make(chan outcome[T], 1)
+	ch := make(chan outcome[T])
 	go func() {
 		limit := e.token.cfg.Limits.of(op)
 		limited, cancel := context.WithTimeoutCause(e.ctx, limit, &hung{op, limit})
@@ -149,7 +150,13 @@ func call[T any](ctx context.Context, e *epoch, op wire.Op, o prometheus.Observe
 			e.end(fmt.Errorf("%s: %w", op, err)) // of several causes the first stays
 		}
 		finished(timing)
-		ch <- outcome[T]{v, err}
+		select {
+		case ch <- outcome[T]{v, err}:
+		case <-ctx.Done():
+			if d, ok := any(v).(wire.Decrypted); ok {
+				clear(d.Plaintext)
+			}
+		}
 	}()
 	select {
 	case r := <-ch:

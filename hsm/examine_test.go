@@ -65,7 +65,7 @@ func TestExamine(t *testing.T) {
 		{name: "extractable, accepted", objects: []Object{extractable}, ref: byID, accept: []string{"a"}, accepted: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			o, accepted, err := examine(c.objects, c.ref, ours, c.accept)
+			o, accepted, err := examine(c.objects, c.ref, ours, Sign, c.accept)
 			e, isWire := errors.AsType[*wire.Error](err)
 			switch {
 			case c.err != nil && !errors.Is(err, c.err) || isWire != (c.reason != "") || isWire && e.Reason != c.reason:

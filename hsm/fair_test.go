@@ -126,6 +126,48 @@ func TestFloodsShare(t *testing.T) {
 	})
 }
 
+// Work that takes ten times as long is done a tenth as often: floods share the token's time, and not its
+// turns. A caller whose calls are short gets no less beside one whose calls are long.
+func TestFloodsShareTheTokensTime(t *testing.T) {
+	opening(t, keyspec.P256, nil, func(t *testing.T, m *memory.Token, token *hsm.Token, short *hsm.Key) {
+		long := generate(t, token, keyspec.Ed25519)
+		for _, f := range []memory.Fault{{Op: wire.OpSign, Delay: service}, {Op: wire.OpDecrypt, Delay: service / 10}} {
+			f.Times = 1 << 20
+			m.Inject(f)
+		}
+		var count [2]atomic.Int64
+		ctx, cancel := context.WithCancel(t.Context())
+		var callers sync.WaitGroup
+		flood := func(i int, owner string, do func(context.Context) error) {
+			ctx := hsm.WithShare(ctx, hsm.Share{Owner: owner, Priority: 5})
+			for range 20 {
+				callers.Go(func() {
+					for ctx.Err() == nil {
+						if err := do(ctx); err == nil {
+							count[i].Add(1)
+						} else if ctx.Err() == nil {
+							t.Error(err)
+							return
+						}
+					}
+				})
+			}
+		}
+		flood(0, "long", func(ctx context.Context) error { return signOnly(ctx, long) })
+		flood(1, "short", func(ctx context.Context) error { return open(ctx, short) })
+		time.Sleep(time.Second / 2) // in which what they cost becomes known
+		before := [2]int64{count[0].Load(), count[1].Load()}
+		time.Sleep(time.Second)
+		cancel()
+		callers.Wait()
+		n, o := count[0].Load()-before[0], count[1].Load()-before[1]
+		t.Logf("%d long ones, %d short ones", n, o)
+		if o < 8*n || o > 12*n {
+			t.Errorf("%d long ones and %d short ones: want ten for one", n, o)
+		}
+	})
+}
+
 // A flood that fills the queue makes room for others, and for no more than they may have; who has
 // to go is told when to come again. It is the same while the token is away.
 func TestFullQueueMakesRoom(t *testing.T) {

@@ -78,14 +78,14 @@ func (t *Token) inspect(ctx context.Context, e *epoch, r GenerateRequest, o Obje
 	if err != nil || spec != r.Spec {
 		return errors.Join(fmt.Errorf("the token made a key of another kind: %q", spec), err)
 	}
-	if r.Usage != Sign {
-		return nil
-	}
 	k, err := t.Key(Ref{ID: r.ID, Label: r.Label}, pub)
 	if err != nil {
 		return err
 	}
-	e.beliefs.add(k.identity) // what an inventory would tell was just looked at
+	e.beliefs.add(k.to(r.Usage)) // what an inventory would tell was just looked at
+	if r.Usage != Sign {
+		return nil
+	}
 	opts := crypto.SHA256
 	if _, ok := pub.(ed25519.PublicKey); ok {
 		opts = 0

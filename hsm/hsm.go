@@ -1,10 +1,10 @@
 // Package hsm is the token as the rest of keysetd sees it: a Token that may come and
-// go, and Keys on it that sign.
+// go, and Keys on it that sign or decrypt.
 //
 // The PKCS#11 module itself lives in a worker process (package hsm/worker), one for
 // each token, spoken to in frames (package hsm/wire). The life of a token is counted
 // in epochs: one worker process from its start to its end. When an epoch ends a new
-// one begins, and signatures that were under way are asked for again.
+// one begins, and what was under way with keys is asked for again.
 package hsm
 
 import (
@@ -48,6 +48,9 @@ var (
 	ErrUnsupported = errors.New("the token does not support this")
 	// ErrBadDigest: what is to be signed does not have the length of its hash; nothing was tried.
 	ErrBadDigest = errors.New("the digest does not have the length of its hash")
+	// ErrDecrypt: the token refuses this ciphertext, or this point. It is the same for whatever reason: more
+	// would be of use to who tries ciphertexts.
+	ErrDecrypt = errors.New("the token does not decrypt this")
 	// ErrBadSignature: the token returned a signature that does not verify. It was not released.
 	ErrBadSignature = errors.New("the token returned a signature that does not verify")
 	// ErrTemplate: a key breaks the rules for private keys (invariant 7).

@@ -24,8 +24,9 @@ type Key struct {
 	token *Token
 	ref   Ref
 	pub   crypto.PublicKey
+	spec  int // its index in keyspec.All
 
-	identity identity
+	identity identity               // without its usage; see to
 	belief   atomic.Pointer[belief] // of the epoch that used it last, if any
 }
 
@@ -39,7 +40,8 @@ func (t *Token) Key(ref Ref, pub crypto.PublicKey) (*Key, error) {
 	if max(len(ref.ID), len(ref.Label)) > math.MaxUint16 {
 		return nil, t.wrap(fmt.Errorf("a key's CKA_ID and label are at most %d bytes long", math.MaxUint16))
 	}
-	if _, err := keyspec.Of(pub); err != nil {
+	spec, err := keyspec.Of(pub)
+	if err != nil {
 		return nil, t.wrap(fmt.Errorf("key %s: %w: %w", refName(ref), ErrUnsupported, err))
 	}
 	public, err := x509.MarshalPKIXPublicKey(pub)
@@ -47,8 +49,8 @@ func (t *Token) Key(ref Ref, pub crypto.PublicKey) (*Key, error) {
 		return nil, t.wrap(fmt.Errorf("key %s: %w", refName(ref), err))
 	}
 	return &Key{
-		token: t, ref: Ref{ID: slices.Clone(ref.ID), Label: ref.Label}, pub: pub,
-		identity: identity{string(ref.ID), ref.Label, string(public)},
+		token: t, ref: Ref{ID: slices.Clone(ref.ID), Label: ref.Label}, pub: pub, spec: slices.Index(keyspec.All(), spec),
+		identity: identity{id: string(ref.ID), label: ref.Label, public: string(public)},
 	}, nil
 }
 
@@ -73,7 +75,7 @@ func (k *Key) Sign(ctx context.Context, digest []byte, opts crypto.SignerOpts) (
 func (k *Key) sign(ctx context.Context, digest []byte, opts crypto.SignerOpts, verify bool) ([]byte, error) {
 	mechanism, data, err := prepare(k.pub, digest, opts)
 	if err != nil {
-		return nil, k.wrap(err)
+		return nil, k.wrap(wire.OpSign, err)
 	}
 	r := wire.SignRequest{Key: k.ref, Mechanism: mechanism, Data: data}
 	m := methodOf(mechanism, opts.HashFunc())
@@ -85,50 +87,42 @@ func (k *Key) sign(ctx context.Context, digest []byte, opts crypto.SignerOpts, v
 		probe := !b.proven[m].Load()
 		failed := func(error) {}
 		if probe {
-			failed = func(err error) { e.blame(way{k.identity, m}, err) }
+			failed = func(err error) { e.blame(k.way(m), err) }
 		}
-		sig, err := e.sign(ctx, r, waited, failed)
+		sig, err := e.sign(ctx, r, e.finished(k.kind(m), waited), failed)
 		switch {
 		case err == nil && (!verify && !probe || verifies(k.pub, digest, sig, opts)) && wellFormed(k.pub, sig):
 			if probe {
 				b.proven[m].Store(true)
-				k.token.suspects.worked(way{k.identity, m})
+				k.token.suspects.worked(k.way(m))
 			}
 			return sig, nil
 		case err == nil:
 			return nil, k.alarm(e, mechanism)
 		case !again(ctx, attempt, wire.OpSign, err):
 			k.learn(e, b, m, err)
-			return nil, k.wrap(sentinel(wire.OpSign, err))
+			return nil, k.wrap(wire.OpSign, sentinel(wire.OpSign, err))
 		}
 	}
 }
 
 // alarm ends an epoch whose token computes wrongly. The signature stays here.
 func (k *Key) alarm(e *epoch, m wire.Mechanism) error {
-	err := k.wrap(fmt.Errorf("%w: %v", ErrBadSignature, m))
+	err := k.wrap(wire.OpSign, fmt.Errorf("%w: %v", ErrBadSignature, m))
 	k.token.cfg.Logger.Error("ALARM: the token returned a signature that does not verify; it was not released",
 		"key", refName(k.ref), "mechanism", m.String(), "serial", e.info.Serial)
 	e.end(err)
 	return err
 }
 
-func (k *Key) wrap(err error) error {
-	return fmt.Errorf("token %s: sign with key %s: %w", k.token.cfg.Name, refName(k.ref), err)
+func (k *Key) wrap(op wire.Op, err error) error {
+	return fmt.Errorf("token %s: %s with key %s: %w", k.token.cfg.Name, op, refName(k.ref), err)
 }
 
-// sign has one signature made in e, in a slot that acquire took.
+// sign has one signature made in e, in a slot that acquire took and finished gives back.
 // failed is called if it fails, also if that is after ctx has ended.
-func (e *epoch) sign(ctx context.Context, r wire.SignRequest, waited time.Duration, failed func(error)) ([]byte, error) {
-	m := e.token.metrics
-	return call(ctx, e, wire.OpSign, m.sign[r.Mechanism],
-		func(timing wire.Timing) {
-			e.slots.release()
-			if timing.Call > 0 {
-				e.token.recent.observe(timing.Call)
-			}
-			m.wait.Observe((waited + timing.Wait).Seconds())
-		},
+func (e *epoch) sign(ctx context.Context, r wire.SignRequest, finished func(wire.Timing), failed func(error)) ([]byte, error) {
+	return call(ctx, e, wire.OpSign, e.token.metrics.use[r.Mechanism], finished,
 		func(ctx context.Context) ([]byte, wire.Timing, error) {
 			sig, timing, err := e.client.Sign(ctx, r)
 			if err != nil {
@@ -136,6 +130,18 @@ func (e *epoch) sign(ctx context.Context, r wire.SignRequest, waited time.Durati
 			}
 			return sig, timing, err
 		})
+}
+
+// finished gives the slot back of a call of this kind that waited for it so long.
+func (e *epoch) finished(kind *recent, waited time.Duration) func(wire.Timing) {
+	return func(timing wire.Timing) {
+		e.slots.release()
+		if timing.Call > 0 {
+			e.token.recent.observe(timing.Call)
+			kind.observe(timing.Call)
+		}
+		e.token.metrics.wait.Observe((waited + timing.Wait).Seconds())
+	}
 }
 
 // Signer is the key for the standard library, crypto/x509 above all: each signature waits

@@ -24,6 +24,8 @@ type Limits struct {
 	Generate time.Duration
 	// Sign: to make one signature, the wait for a session at the worker included. Left out, ten seconds.
 	Sign time.Duration
+	// Decrypt: to decrypt or derive once, likewise. Left out, ten seconds.
+	Decrypt time.Duration
 	// Destroy: to remove one key. Left out, a minute.
 	Destroy time.Duration
 	// Finalise: what a worker is given to finalise the module and exit before it is killed. It
@@ -46,6 +48,7 @@ func (l Limits) complete() (Limits, error) {
 		{"list", &l.List, time.Minute},
 		{"generate", &l.Generate, DefaultGenerate},
 		{"sign", &l.Sign, 10 * time.Second},
+		{"decrypt", &l.Decrypt, 10 * time.Second},
 		{"destroy", &l.Destroy, time.Minute},
 		{"finalise", &l.Finalise, time.Second},
 	} {
@@ -68,6 +71,8 @@ func (l Limits) of(op wire.Op) time.Duration {
 		return l.Generate
 	case wire.OpSign:
 		return l.Sign
+	case wire.OpDecrypt:
+		return l.Decrypt
 	case wire.OpDestroy:
 		return l.Destroy
 	case wire.OpClose:

@@ -6,7 +6,9 @@ import (
 )
 
 // line is the order in which calls that wait get slots: start-time fair queueing (Goyal, Vin and Cheng,
-// SIGCOMM 1996). Each share has a mark; whoever stands at the least is next, and is moved on by its stride.
+// SIGCOMM 1996). Each share has a mark; whoever stands at the least is next, and is moved on by its stride for
+// each microsecond that the token is expected to take for it. So shares are even in the token's time, and a caller
+// with large keys gets fewer signatures than one with small keys, not more of the token.
 // A share that comes anew begins where the line is, not where it left off, so that nobody saves
 // up turns, and is served before those that had one a moment ago: what a
 // caller who asks for little waits does not depend on how much others ask for. Strict
@@ -82,7 +84,7 @@ func (l *line) next() *place {
 		p := s.calls[0]
 		s.calls = slices.Delete(s.calls, 0, 1)
 		l.now = s.mark
-		l.move(s, s.mark+s.share.stride())
+		l.move(s, s.mark+s.share.stride()*p.cost.micros())
 		return p
 	}
 	return nil

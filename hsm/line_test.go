@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -133,6 +134,29 @@ func TestLineIsFair(t *testing.T) {
 				}
 			},
 		})
+	})
+}
+
+// What is charged is the token's time, not the count of calls: whatever each costs, those who always want more
+// are no further apart than by one call.
+func TestLineChargesByCost(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		costs := rapid.SliceOfN(rapid.Uint64Range(1, 5000), 2, 6).Draw(t, "costs")
+		var l line
+		took, most := make([]uint64, len(costs)), slices.Max(costs)
+		for i, c := range costs {
+			kind := new(recent)
+			kind.observe(time.Duration(c) * time.Microsecond)
+			l.join(&place{share: Share{string(rune('a' + i)), 5}, cost: cost{kind, kind}})
+		}
+		for range 2000 {
+			p := l.next()
+			took[p.share.Owner[0]-'a'] += p.cost.micros()
+			l.join(p)
+			if slices.Max(took)-slices.Min(took) > 2*most {
+				t.Fatalf("costs %v: the token's time went as %v", costs, took)
+			}
+		}
 	})
 }
 

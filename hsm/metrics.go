@@ -25,7 +25,7 @@ func NewMetrics() *Metrics {
 		duration: prometheus.NewHistogramVec(metric.Seconds("keysetd_token_operation_duration_seconds",
 			"Time inside the PKCS#11 module, failed operations included."), []string{"token", "operation", "mechanism"}),
 		wait: prometheus.NewHistogramVec(metric.Seconds("keysetd_session_wait_seconds",
-			"Time that a signature waited for a session."), []string{"token"}),
+			"Time that a signature or a decryption waited for a session."), []string{"token"}),
 		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "keysetd_token_up",
 			Help: "1 while the token is logged in and answers, else 0."}, []string{"token"}),
 		restarts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "keysetd_worker_restarts_total",
@@ -33,7 +33,7 @@ func NewMetrics() *Metrics {
 		epochs: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "keysetd_epochs_total",
 			Help: "Lives of workers that ended, those that never came to sign included, by cause."}, []string{"token", "cause"}),
 		queue: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "keysetd_queue_length",
-			Help: "Signatures that wait for the token or for a session now."}, []string{"token"}),
+			Help: "Signatures and decryptions that wait for the token or for a session now."}, []string{"token"}),
 		stuck: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "keysetd_unkillable_workers",
 			Help: "Worker processes that were killed and do not end."}, []string{"token"}),
 	}
@@ -59,7 +59,7 @@ func (m *Metrics) collectors() []prometheus.Collector {
 
 // tokenMetrics are one token's series, resolved once.
 type tokenMetrics struct {
-	sign     [wire.EdDSA + 1]prometheus.Observer // by wire.Mechanism
+	use      [wire.ECDH1 + 1]prometheus.Observer // by wire.Mechanism
 	generate map[keyspec.Spec]prometheus.Observer
 	other    map[wire.Op]prometheus.Observer
 	wait     prometheus.Observer
@@ -85,8 +85,12 @@ func (m *Metrics) of(token string) *tokenMetrics {
 	for _, c := range causes {
 		t.epochs[c] = m.epochs.WithLabelValues(token, string(c))
 	}
-	for mech := wire.RSAPKCS; mech <= wire.EdDSA; mech++ {
-		t.sign[mech] = m.duration.WithLabelValues(token, wire.OpSign.String(), mech.String())
+	for mech := wire.RSAPKCS; mech <= wire.ECDH1; mech++ {
+		op := wire.OpSign
+		if mech >= wire.OAEPSHA1 {
+			op = wire.OpDecrypt
+		}
+		t.use[mech] = m.duration.WithLabelValues(token, op.String(), mech.String())
 	}
 	for _, s := range keyspec.All() {
 		t.generate[s] = m.duration.WithLabelValues(token, wire.OpGenerate.String(), generator(s))

@@ -24,7 +24,7 @@ func (e *OverloadedError) Unwrap() error { return ErrOverloaded }
 const retryLeast, retryMost = 50 * time.Millisecond, 5 * time.Second
 
 // retryAfter estimates how long a token needs for a queue, from how long the module lately took
-// for one signature (0: not known). While the token is down nobody knows; it is not asked for
+// for one signature or decryption (0: not known). While the token is down nobody knows; it is not asked for
 // more often than it is tried to be brought back.
 func retryAfter(queue, sessions int, each time.Duration, up bool) time.Duration {
 	least := retryLeast

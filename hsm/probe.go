@@ -17,15 +17,20 @@ func (k *Key) Unsupported(opts crypto.SignerOpts) bool {
 	if err != nil {
 		return true
 	}
-	e := k.token.state.Load().epoch
-	if e == nil {
-		return false
-	}
-	b := k.believed(e)
-	if b == nil {
-		b = e.beliefs.get(k.identity)
-	}
+	b := k.known(methodOf(mechanism, opts.HashFunc()).usage())
 	return b != nil && b.unsupported[methodOf(mechanism, opts.HashFunc())].Load() != nil
+}
+
+// known is what the present epoch holds of the key, if it was examined in it.
+func (k *Key) known(usage Usage) *belief {
+	e := k.token.state.Load().epoch
+	if e == nil || e.ctx.Err() != nil {
+		return nil
+	}
+	if b := k.believed(e, usage); b != nil {
+		return b
+	}
+	return e.beliefs.get(k.to(usage))
 }
 
 // Problem is why the key is refused in this epoch, in one line; "" where it is not, as far as is known.
@@ -34,7 +39,12 @@ func (k *Key) Problem() string {
 	if e == nil {
 		return ""
 	}
-	return e.beliefs.refusal(k.identity)
+	for _, u := range []Usage{Sign, Decrypt, Derive} {
+		if why := e.beliefs.refusal(k.to(u)); why != "" {
+			return why
+		}
+	}
+	return ""
 }
 
 // Probe has the key sign something this way and verifies it, unless a signature of this
@@ -43,18 +53,17 @@ func (k *Key) Probe(ctx context.Context, opts crypto.SignerOpts) error {
 	digest := blank(k.pub, opts)
 	mechanism, _, err := prepare(k.pub, digest, opts)
 	if err != nil {
-		return k.wrap(err)
+		return k.wrap(wire.OpSign, err)
 	}
-	if e := k.token.state.Load().epoch; e != nil && e.ctx.Err() == nil {
-		if b := e.beliefs.get(k.identity); b != nil && b.proven[methodOf(mechanism, opts.HashFunc())].Load() {
-			return nil
-		}
+	m := methodOf(mechanism, opts.HashFunc())
+	if b := k.known(m.usage()); b != nil && b.proven[m].Load() {
+		return nil
 	}
 	_, err = k.sign(ctx, digest, opts, true)
 	return err
 }
 
 // wrapUnsupported is what a request gets that the token refused in this epoch before.
-func (k *Key) wrapUnsupported(refusal *wire.Error) error {
-	return k.wrap(fmt.Errorf("%w, as it said before: %w", ErrUnsupported, refusal))
+func (k *Key) wrapUnsupported(m method, refusal *wire.Error) error {
+	return k.wrap(opOf(m), fmt.Errorf("%w, as it said before: %w", ErrUnsupported, refusal))
 }

@@ -12,7 +12,7 @@ import (
 func (k *Key) acquire(ctx context.Context, m method, admitted bool) (*epoch, *belief, time.Duration, error) {
 	t := k.token
 	if e := t.state.Load().epoch; e != nil && e.ctx.Err() == nil && ctx.Err() == nil {
-		if b := k.believed(e); b != nil && b.proven[m].Load() && e.slots.take() {
+		if b := k.believed(e, m.usage()); b != nil && b.proven[m].Load() && e.slots.take() {
 			return e, b, 0, nil
 		}
 	}
@@ -40,19 +40,20 @@ func (k *Key) wait(ctx context.Context, m method, p *place) (*epoch, *belief, er
 		if err != nil {
 			return nil, nil, err
 		}
-		b, err := k.believe(ctx, e)
+		b, err := k.believe(ctx, e, m.usage())
 		if err != nil {
 			if failed++; failed < attempts && ctx.Err() == nil && e.ctx.Err() != nil && errors.Is(err, ErrUnavailable) {
 				continue // the next epoch begins with a list
 			}
-			return nil, nil, k.wrap(err)
+			return nil, nil, k.wrap(opOf(m), err)
 		}
 		if refusal := b.unsupported[m].Load(); refusal != nil {
-			return nil, nil, k.wrapUnsupported(refusal)
+			return nil, nil, k.wrapUnsupported(m, refusal)
 		}
-		if err := t.suspects.check(way{k.identity, m}, time.Now()); err != nil {
-			return nil, nil, k.wrap(err)
+		if err := t.suspects.check(k.way(m), time.Now()); err != nil {
+			return nil, nil, k.wrap(opOf(m), err)
 		}
+		p.cost = cost{k.kind(m), &t.recent}
 		select {
 		case <-e.slots.enter(p):
 			if e.ctx.Err() == nil { // what an epoch's end ended gives slots back that are worth nothing

@@ -9,7 +9,8 @@ import (
 // place is a call's in the queue.
 type place struct {
 	share    Share
-	admitted bool                    // it had a slot in an epoch that ended: it is never sent away
+	admitted bool // it had a slot in an epoch that ended: it is never sent away
+	cost     cost
 	ticket   uint64                  // by when it came; that of the admitted is 0, so that they go first
 	sendAway context.CancelCauseFunc // ends its wait
 	granted  chan struct{}           // see slots

@@ -2,12 +2,12 @@ package hsm
 
 import "context"
 
-// Share says whom a signature is for, where more are wanted than the token can make.
+// Share says whom a signature or a decryption is for, where more are wanted than the token can make.
 type Share struct {
 	// Owner is one caller of the daemon's, in words of its own.
 	Owner string
 	// Priority is from 0 to priorityMost; what is beyond is taken for the nearer end. While both have
-	// signatures waiting, an owner gets twice as many as one a priority below, and as many
+	// calls waiting, an owner gets twice as much of the token's time as one a priority below, and as much
 	// as another of its own, however much each asks for. One with two priorities is two owners.
 	Priority int
 }
@@ -35,5 +35,5 @@ func shareOf(ctx context.Context) Share {
 	return s
 }
 
-// stride is how far a signature for s moves it back behind others; see line.
+// stride is how far a microsecond for s moves it back behind others; see line.
 func (s Share) stride() uint64 { return 1 << (priorityMost - s.Priority) }

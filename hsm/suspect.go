@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"keysetd.example/hsm/wire"
 )
 
-// suspects are ways to sign that ended epochs and never worked. Some modules answer what they do not
+// suspects are ways to sign and to decrypt that ended epochs and never worked. Some modules answer what they do not
 // support with a general error, or crash: without this, one caller who asks for it again and again
 // would keep the token down for all. They outlive epochs. What worked once is above suspicion: its
 // failures are the token's, and it must sign again as soon as the token is back.
@@ -23,6 +21,9 @@ type way struct {
 	method
 }
 
+// way is m with k.
+func (k *Key) way(m method) way { return way{k.to(m.usage()), m} }
+
 type suspicion struct {
 	worked bool
 	ends   int    // epochs ended
@@ -31,13 +32,13 @@ type suspicion struct {
 }
 
 const (
-	// suspectAfter epochs a way to sign is tried more rarely: as many as one request may end.
+	// suspectAfter epochs a way is tried more rarely: as many as one request may end.
 	suspectAfter = attempts
 	suspectFirst = time.Second
 	suspectMost  = time.Minute
 )
 
-// suspend is how long a way to sign is left alone that ended so many epochs.
+// suspend is how long a way is left alone that ended so many epochs.
 func suspend(ends int) time.Duration {
 	if ends < suspectAfter {
 		return 0
@@ -78,8 +79,8 @@ func (s *suspects) check(w way, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if x := s.of[w]; x != nil && now.Before(x.until) {
-		return fmt.Errorf("%w for this: to sign in this way with this key never worked and %d times ended in the loss of the token or of its worker; it is tried again in %v",
-			ErrUnavailable, x.ends, x.until.Sub(now).Round(time.Millisecond))
+		return fmt.Errorf("%w for this: to %s in this way with this key never worked and %d times ended in the loss of the token or of its worker; it is tried again in %v",
+			ErrUnavailable, w.method.usage(), x.ends, x.until.Sub(now).Round(time.Millisecond))
 	}
 	return nil
 }
@@ -95,11 +96,11 @@ func (s *suspects) forget(ref Ref) {
 	}
 }
 
-// blame tells what the failure of a probe says about a way to sign: something, if the epoch ends
+// blame tells what the failure of a probe says about a way: something, if the epoch ends
 // of it. If the worker died, any call under way may have been the reason.
 func (e *epoch) blame(w way, err error) {
 	victim := e.ctx.Err() != nil && err == context.Cause(e.ctx) && causeOf(err) != causeWorkerDied
-	if !victim && judge(wire.OpSign, err) == endsEpoch {
+	if !victim && judge(opOf(w.method), err) == endsEpoch {
 		e.token.suspects.ended(w, e.beliefs.epoch, time.Now())
 	}
 }

@@ -21,8 +21,9 @@ type Token struct {
 	wake   chan struct{} // to the supervisor, when what it waits for may have come
 
 	state      atomic.Pointer[state]
-	room       room   // calls that wait for the token or for a slot; bounded by Config.Queue
-	recent     recent // of the module's time for one signature
+	room       room                   // calls that wait for the token or for a slot; bounded by Config.Queue
+	recent     recent                 // of the module's time for one signature or decryption
+	kinds      [methods][specs]recent // the same, by method and key spec
 	stuck      stuck
 	suspects   suspects
 	generating chan struct{} // full while a key is being made: some modules cannot make two at once

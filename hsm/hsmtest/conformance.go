@@ -2,6 +2,7 @@ package hsmtest
 
 import (
 	"context"
+	"crypto"
 	"crypto/rand"
 	"crypto/x509"
 	"errors"
@@ -22,6 +23,10 @@ type Traits struct {
 	// Cannot are the key specs that the token cannot make. Each must be refused as unsupported, and
 	// the token stay up.
 	Cannot []keyspec.Spec
+	// CannotOAEP are the hashes with which the token does not decrypt by RSAES-OAEP, and CannotECDH that it
+	// does not derive. Each must show itself when it is probed, and the token stay up.
+	CannotOAEP []crypto.Hash
+	CannotECDH bool
 	// Slow are the key specs that are left out, because they take too long. Left out, all are tried.
 	Slow []keyspec.Spec
 	// Drop ends the worker from outside. Left out, its process is killed.
@@ -49,6 +54,8 @@ func Conformance(t *testing.T, newToken func(testing.TB) hsm.Config, traits Trai
 	}{
 		{"generate", c.generateAll},
 		{"sign", c.signAll},
+		{"decrypt", c.decryptAll},
+		{"refused ciphertexts", c.refusedCiphertexts},
 		{"list", c.list},
 		{"same CKA_ID", c.sameID},
 		{"bad digest", c.badDigest},
@@ -86,6 +93,7 @@ type made struct {
 	request hsm.GenerateRequest
 	object  hsm.Object
 	key     *hsm.Key // nil unless it signs
+	opens   *hsm.Key // nil unless it decrypts or derives
 }
 
 func (c *conformance) close(t *testing.T) {
@@ -134,7 +142,9 @@ func (c *conformance) generateAll(t *testing.T) {
 		c.generate(t, spec, hsm.Sign)
 	}
 	c.generate(t, keyspec.RSA2048, hsm.Decrypt)
-	c.generate(t, keyspec.P256, hsm.Derive)
+	for _, spec := range []keyspec.Spec{keyspec.P256, keyspec.P384, keyspec.P521} {
+		c.generate(t, spec, hsm.Derive)
+	}
 	// No token can do these; nor may one be asked for a key that does two things.
 	c.refuse(t, request(prefix+"no", keyspec.P256, hsm.Decrypt))
 	c.refuse(t, request(prefix+"no", keyspec.RSA2048, hsm.Derive))
@@ -170,10 +180,14 @@ func (c *conformance) generate(t *testing.T, spec keyspec.Spec, usage hsm.Usage)
 	if is, err := keyspec.Of(pub); is != spec {
 		t.Errorf("%s is a key of spec %q, %v", r.Label, is, err)
 	}
+	key, err := c.token.Key(refOf(r), pub)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if usage == hsm.Sign {
-		if m.key, err = c.token.Key(refOf(r), pub); err != nil {
-			t.Fatal(err)
-		}
+		m.key = key
+	} else {
+		m.opens = key
 	}
 	c.keys = append(c.keys, m)
 }

@@ -1,6 +1,7 @@
 package hsmtest_test
 
 import (
+	"crypto"
 	"testing"
 
 	"keysetd.example/hsm"
@@ -9,23 +10,30 @@ import (
 	"keysetd.example/internal/keyspec"
 )
 
+// sha256Only is what SoftHSM 2.6.1 cannot do by RSAES-OAEP.
+var sha256Only = []crypto.Hash{crypto.SHA256}
+
 func TestConformance(t *testing.T) {
 	t.Run("memory", func(t *testing.T) {
 		token := memory.New("keysetd-test", "1234")
 		hsmtest.Conformance(t, func(testing.TB) hsm.Config { return token.Config() }, hsmtest.Traits{Drop: token.Drop})
 	})
 	t.Run("SoftHSM", func(t *testing.T) {
-		hsmtest.Conformance(t, func(t testing.TB) hsm.Config { return hsmtest.SoftHSM(t).Config() }, hsmtest.Traits{})
+		hsmtest.Conformance(t, func(t testing.TB) hsm.Config { return hsmtest.SoftHSM(t).Config() },
+			hsmtest.Traits{CannotOAEP: sha256Only})
 	})
 	t.Run("fault module", func(t *testing.T) {
 		hsmtest.Conformance(t, func(t testing.TB) hsm.Config {
 			return hsmtest.NewFaulty(t, hsmtest.SoftHSM(t)).Config()
-		}, hsmtest.Traits{Slow: []keyspec.Spec{keyspec.RSA4096}})
+		}, hsmtest.Traits{CannotOAEP: sha256Only, Slow: []keyspec.Spec{keyspec.RSA4096}})
 	})
 	t.Run("p11-kit", func(t *testing.T) {
 		hsmtest.Conformance(t, func(t testing.TB) hsm.Config {
 			return hsmtest.NewP11Kit(t, hsmtest.SoftHSM(t)).Config()
-		}, hsmtest.Traits{Cannot: []keyspec.Spec{keyspec.Ed25519}, Slow: []keyspec.Spec{keyspec.RSA4096}})
+		}, hsmtest.Traits{
+			Cannot: []keyspec.Spec{keyspec.Ed25519}, CannotOAEP: sha256Only, CannotECDH: true,
+			Slow: []keyspec.Spec{keyspec.RSA4096},
+		})
 	})
 	t.Run("NSS", func(t *testing.T) {
 		hsmtest.Conformance(t, hsmtest.NSS, hsmtest.Traits{Cannot: []keyspec.Spec{keyspec.Ed25519}, Slow: []keyspec.Spec{keyspec.RSA4096}})

@@ -186,6 +186,7 @@ func (c *conformance) workerKilled(t *testing.T) {
 			t.Errorf("after the worker was killed: %v", err)
 		}
 	}
+	c.decryptAll(t)
 	if took := time.Since(killed); took > 10*time.Second {
 		t.Errorf("signing again took %v", took)
 	}

@@ -1,7 +1,13 @@
 package hsmtest_test
 
 import (
+	"bytes"
 	"context"
+	"crypto"
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -226,4 +232,86 @@ func look(t *testing.T, cfg hsm.Config, r hsm.GenerateRequest) (hsm.Object, bool
 		}
 	}
 	return hsm.Object{}, false
+}
+
+// Decryptions and derivations that are under way when the worker dies are asked for once more.
+func TestFaultInDecryption(t *testing.T) {
+	f := hsmtest.NewFaulty(t, hsmtest.SoftHSM(t))
+	token := start(t, f.Config())
+	for _, c := range []struct {
+		spec     keyspec.Spec
+		usage    hsm.Usage
+		function string
+		hash     crypto.Hash
+	}{{keyspec.RSA2048, hsm.Decrypt, "C_Decrypt", crypto.SHA1}, {keyspec.P256, hsm.Derive, "C_DeriveKey", 0}} {
+		r := request("opens/"+string(c.usage), c.spec)
+		r.Usage = c.usage
+		o, err := token.Generate(within(t, 20*time.Second), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := keyOf(t, token, o, hsm.Ref{ID: r.ID, Label: r.Label})
+		for _, fault := range []func(){
+			func() { f.Crash(c.function) },
+			func() { f.Fail(c.function, hsmtest.CKRDeviceError, 1) },
+			func() { f.After(c.function, hsmtest.CKRSessionHandleInvalid, 1) },
+		} {
+			if err := key.ProbeDecrypt(within(t, 20*time.Second), c.hash); err != nil {
+				t.Fatal(err)
+			}
+			before, taken := token.Status().WorkerPID, f.Taken()
+			fault()
+			var callers sync.WaitGroup
+			for range 12 { // more than there are sessions
+				callers.Go(func() {
+					if err := open(within(t, 20*time.Second), key); err != nil {
+						t.Errorf("%s: %v", c.function, err)
+					}
+				})
+			}
+			callers.Wait()
+			if token.Status().WorkerPID == before || f.Taken() != taken+1 {
+				t.Errorf("%s: %d faults, the worker is the same: %v", c.function, f.Taken()-taken, token.Status().WorkerPID == before)
+			}
+		}
+		// What the module says of a ciphertext ends nothing.
+		before := token.Status().WorkerPID
+		if c.function == "C_Decrypt" {
+			f.Fail(c.function, hsmtest.CKRGeneralError, 3)
+			for range 3 {
+				if err := open(within(t, 20*time.Second), key); !errors.Is(err, hsm.ErrDecrypt) {
+					t.Errorf("refused: %v", err)
+				}
+			}
+		}
+		if err := open(within(t, 20*time.Second), key); err != nil || token.Status().WorkerPID != before {
+			t.Errorf("afterwards: %v, the same worker: %v", err, token.Status().WorkerPID == before)
+		}
+	}
+}
+
+// open has key decrypt something that was encrypted to it, by SHA-1 or ECDH.
+func open(ctx context.Context, key *hsm.Key) error {
+	var got, want []byte
+	var err error
+	if pub, ok := key.Public().(*rsa.PublicKey); ok {
+		want = []byte("plaintext")
+		sealed, sealErr := rsa.EncryptOAEP(crypto.SHA1.New(), rand.Reader, pub, want, nil)
+		if sealErr != nil {
+			return sealErr
+		}
+		got, err = key.Decrypt(ctx, sealed, &rsa.OAEPOptions{Hash: crypto.SHA1})
+	} else {
+		ours, makeErr := ecdh.P256().GenerateKey(rand.Reader)
+		theirs, curveErr := key.Public().(*ecdsa.PublicKey).ECDH()
+		if err := errors.Join(makeErr, curveErr); err != nil {
+			return err
+		}
+		want, _ = ours.ECDH(theirs)
+		got, err = key.ECDH(ctx, ours.PublicKey())
+	}
+	if err == nil && !bytes.Equal(got, want) {
+		return errors.New("it was decrypted to something else")
+	}
+	return err
 }

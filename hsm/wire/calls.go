@@ -72,6 +72,16 @@ func (c *Client) Sign(ctx context.Context, r SignRequest) ([]byte, Timing, error
 	return c.call(ctx, OpSign, r)
 }
 
+// Decrypt has the token decrypt, or derive, once. An error is none of the ciphertext's.
+func (c *Client) Decrypt(ctx context.Context, r DecryptRequest) (Decrypted, Timing, error) {
+	body, t, err := c.call(ctx, OpDecrypt, r)
+	if err != nil {
+		return Decrypted{}, t, err
+	}
+	d, err := parseDecrypted(body)
+	return d, t, err
+}
+
 // Destroy removes every object that r names. None being there is no error.
 func (c *Client) Destroy(ctx context.Context, r Ref) (reply DestroyReply, t Timing, err error) {
 	t, err = c.callJSON(ctx, OpDestroy, r, &reply)

@@ -90,10 +90,12 @@ func (c *Client) read() {
 		c.mu.Lock()
 		ch := c.pending[f.id]
 		delete(c.pending, f.id)
-		c.mu.Unlock()
-		if ch != nil { // nil: whoever asked no longer waits
-			ch <- f
+		if ch != nil {
+			ch <- f // holds one, so it does not block; under mu, so that forget finds either both or neither
+		} else { // whoever asked no longer waits
+			clear(f.body)
 		}
+		c.mu.Unlock()
 	}
 }
 
@@ -135,6 +137,11 @@ func (c *Client) call(ctx context.Context, op Op, b body) ([]byte, Timing, error
 		return parseReply(f)
 	case <-ctx.Done():
 		c.forget(id)
+		select {
+		case f := <-reply: // it came at the same moment, and nobody else sees it
+			clear(f.body)
+		default:
+		}
 		return nil, Timing{}, context.Cause(ctx)
 	case <-c.done:
 	}

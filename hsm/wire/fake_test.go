@@ -18,6 +18,7 @@ type backend struct {
 	list     func(ListRequest) ([]Object, error)
 	generate func(GenerateRequest) (Object, error)
 	sign     func(SignRequest, *Timing) ([]byte, error)
+	decrypt  func(DecryptRequest, *Timing) (Decrypted, error)
 	destroy  func(Ref) (DestroyReply, error)
 	close    func() error
 }
@@ -71,6 +72,13 @@ func (b *backend) Sign(r SignRequest, t *Timing) ([]byte, error) {
 		return nil, errNotSet
 	}
 	return b.sign(r, t)
+}
+
+func (b *backend) Decrypt(r DecryptRequest, t *Timing) (Decrypted, error) {
+	if b.decrypt == nil {
+		return Decrypted{}, errNotSet
+	}
+	return b.decrypt(r, t)
 }
 
 func (b *backend) Destroy(r Ref) (DestroyReply, error) {

@@ -82,7 +82,7 @@ func TestHowAConnectionEnds(t *testing.T) {
 			go func() {
 				r := newReader(worker)
 				f, _ := r.frame()
-				worker.Write(appendFrame(nil, f.id, statusOK, string(make([]byte, timingLen))+`{"version":1}`))
+				worker.Write(appendFrame(nil, f.id, statusOK, string(make([]byte, timingLen))+`{"version":2}`))
 				r.frame()
 				io.WriteString(worker, tt.last)
 				worker.Close()
@@ -143,7 +143,7 @@ func TestContextCountsWhileAWriteIsStuck(t *testing.T) {
 		go func() {
 			r := newReader(worker)
 			f, _ := r.frame()
-			worker.Write(appendFrame(nil, f.id, statusOK, string(make([]byte, timingLen))+`{"version":1}`))
+			worker.Write(appendFrame(nil, f.id, statusOK, string(make([]byte, timingLen))+`{"version":2}`))
 		}()
 		c, _, err := NewClient(t.Context(), daemon)
 		if err != nil {
@@ -189,14 +189,14 @@ func TestSlowWriteGoesOn(t *testing.T) {
 		gone.Go(func() {
 			r := newReader(worker)
 			f, _ := r.frame()
-			worker.Write(appendFrame(nil, f.id, statusOK, string(make([]byte, timingLen))+`{"version":1}`))
+			worker.Write(appendFrame(nil, f.id, statusOK, string(make([]byte, timingLen))+`{"version":2}`))
 			slow := newReader(&slowReader{worker})
 			for {
 				f, err := slow.frame()
 				if err != nil {
 					return
 				}
-				r, err := parseSign(f.body)
+				r, err := parseSign(OpSign, f.body)
 				if err != nil {
 					return
 				}

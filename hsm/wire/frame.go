@@ -23,7 +23,7 @@ import (
 )
 
 // Version of the protocol. It changes whenever a body does.
-const Version = 1
+const Version = 2
 
 // MaxFrame is the longest frame accepted, in bytes, header excluded. An inventory
 // of some ten thousand keys fits.
@@ -51,6 +51,8 @@ const (
 	OpGenerate
 	// OpSign: binary SignRequest → the signature.
 	OpSign
+	// OpDecrypt: binary DecryptRequest → binary Decrypted. It is zeroed on both sides.
+	OpDecrypt
 	// OpDestroy: JSON Ref → JSON DestroyReply. Idempotent.
 	OpDestroy
 	// OpInitToken: binary InitTokenRequest → JSON TokenInfo. For SoftHSM, by dev and by tests.
@@ -63,7 +65,7 @@ const (
 
 // String is the name of the operation in metrics, logs and errors.
 func (o Op) String() string {
-	names := [...]string{"", "hello", "open", "prepare", "login", "list", "generate", "sign", "destroy", "init-token", "metrics", "close"}
+	names := [...]string{"", "hello", "open", "prepare", "login", "list", "generate", "sign", "decrypt", "destroy", "init-token", "metrics", "close"}
 	if int(o) < len(names) && o != 0 {
 		return names[o]
 	}

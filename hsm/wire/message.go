@@ -156,7 +156,8 @@ type PrivateAttributes struct {
 	Unwrap           *bool `json:"unwrap,omitempty"`
 }
 
-// Mechanism is how the token signs. The daemon hashes, so these are the portable four.
+// Mechanism is how the token signs, decrypts or derives. The daemon hashes, so those that sign are the
+// portable four.
 type Mechanism uint8
 
 // The mechanisms.
@@ -172,11 +173,18 @@ const (
 	ECDSA
 	// EdDSA is CKM_EDDSA over the message.
 	EdDSA
+	// OAEPSHA1 and OAEPSHA256 are CKM_RSA_PKCS_OAEP, MGF1 with the same hash, without a label (RFC 8017 §7.1).
+	OAEPSHA1
+	OAEPSHA256
+	// ECDH1 is CKM_ECDH1_DERIVE without a key derivation function: the x coordinate of the shared
+	// point, at the length of the field (SEC 1 §3.3.1).
+	ECDH1
 )
 
 // String is the CKM_ name without its prefix, as metrics and tables show it.
 func (m Mechanism) String() string {
-	names := [...]string{"", "RSA_PKCS", "RSA_PKCS_PSS_SHA256", "RSA_PKCS_PSS_SHA384", "RSA_PKCS_PSS_SHA512", "ECDSA", "EDDSA"}
+	names := [...]string{"", "RSA_PKCS", "RSA_PKCS_PSS_SHA256", "RSA_PKCS_PSS_SHA384", "RSA_PKCS_PSS_SHA512", "ECDSA", "EDDSA",
+		"RSA_PKCS_OAEP_SHA1", "RSA_PKCS_OAEP_SHA256", "ECDH1_DERIVE"}
 	if int(m) < len(names) && m != 0 {
 		return names[m]
 	}
@@ -204,13 +212,13 @@ func (r SignRequest) append(b []byte) []byte {
 	return append(b, r.Data...)
 }
 
-func parseSign(body []byte) (SignRequest, error) {
+func parseSign(op Op, body []byte) (SignRequest, error) {
 	d := decoder{b: body}
 	r := SignRequest{Mechanism: Mechanism(d.byte())}
 	r.Key.ID = d.bytes()
 	r.Key.Label = string(d.bytes())
 	if d.bad {
-		return SignRequest{}, fmt.Errorf("%w: sign", ErrFrame)
+		return SignRequest{}, fmt.Errorf("%w: %s", ErrFrame, op)
 	}
 	r.Data = d.b
 	return r, nil

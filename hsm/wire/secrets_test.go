@@ -110,6 +110,7 @@ func TestSizesAreExact(t *testing.T) {
 	for _, b := range []body{
 		LoginRequest{}, LoginRequest{PIN: []byte(secret)},
 		InitTokenRequest{}, InitTokenRequest{Label: "label", SOPIN: []byte("so"), PIN: []byte(secret)},
+		DecryptRequest{}, DecryptRequest{Key: Ref{ID: []byte("id"), Label: "label"}, Data: []byte("data")},
 		SignRequest{}, SignRequest{Key: Ref{ID: []byte("id"), Label: "label"}, Data: []byte("data")},
 		raw(nil), raw("{}"),
 	} {

@@ -27,6 +27,8 @@ type Backend interface {
 	Generate(GenerateRequest) (Object, error)
 	// Sign tells in t how long it waited for a session and how long the module took.
 	Sign(r SignRequest, t *Timing) ([]byte, error)
+	// Decrypt fills t as Sign does. It must not keep the plaintext: its memory is zeroed when it is sent.
+	Decrypt(r DecryptRequest, t *Timing) (Decrypted, error)
 	Destroy(Ref) (DestroyReply, error)
 	// Metrics returns the worker's own metric families as length-delimited protobuf.
 	Metrics() ([]byte, error)
@@ -127,10 +129,13 @@ func (s *server) answer(f frame) {
 	start := time.Now()
 	var t Timing
 	body, err := s.do(Op(f.code), f.body, &t)
-	if Op(f.code) != OpSign {
+	if op := Op(f.code); op != OpSign && op != OpDecrypt {
 		t.Call = time.Since(start)
 	}
 	s.reply(f.id, t, body, err)
+	if Op(f.code) == OpDecrypt {
+		clear(body)
+	}
 }
 
 func (s *server) do(op Op, body []byte, t *Timing) ([]byte, error) {
@@ -160,11 +165,21 @@ func (s *server) do(op Op, body []byte, t *Timing) ([]byte, error) {
 	case OpDestroy:
 		return handle(body, s.backend.Destroy)
 	case OpSign:
-		r, err := parseSign(body)
+		r, err := parseSign(op, body)
 		if err != nil {
 			return nil, err
 		}
 		return s.backend.Sign(r, t)
+	case OpDecrypt:
+		r, err := parseSign(op, body)
+		if err != nil {
+			return nil, err
+		}
+		d, err := s.backend.Decrypt(DecryptRequest(r), t)
+		if err != nil {
+			return nil, err
+		}
+		return d.encode()
 	case OpMetrics:
 		return s.backend.Metrics()
 	}
@@ -203,6 +218,7 @@ func (s *server) reply(id uint32, t Timing, body []byte, err error) {
 	s.buf = append(t.append(beginFrame(s.buf[:0], id, status)), body...)
 	endFrame(s.buf)
 	s.conn.Write(s.buf) // a lost connection shows itself at the reader
+	clear(s.buf)        // it may have been a plaintext
 	if cap(s.buf) > bufferLen {
 		s.buf = nil
 	}

@@ -31,7 +31,7 @@ func TestServeEndsWithTheDaemon(t *testing.T) {
 }
 
 func TestServeRefuses(t *testing.T) {
-	hello := string(appendFrame(nil, 1, uint8(OpHello), `{"version":1}`))
+	hello := string(appendFrame(nil, 1, uint8(OpHello), `{"version":2}`))
 	tests := map[string]struct {
 		input string
 		want  error  // nil: Serve goes on until the end of the input
@@ -47,6 +47,7 @@ func TestServeRefuses(t *testing.T) {
 		"init-token cut":      {hello + string(appendFrame(nil, 2, uint8(OpInitToken), "\x00\x01l\x00\x044711")), nil, "malformed"},
 		"init-token too long": {hello + string(appendFrame(nil, 2, uint8(OpInitToken), "\x00\x00\x00\x00\x00\x004711")), nil, "malformed"},
 		"sign cut":            {hello + string(appendFrame(nil, 2, uint8(OpSign), "\x01\x00\x094711")), nil, "malformed"},
+		"decrypt cut":         {hello + string(appendFrame(nil, 2, uint8(OpDecrypt), "\x07\x00\x094711")), nil, "malformed"},
 		"JSON of other type":  {hello + string(appendFrame(nil, 2, uint8(OpList), `{"prefix": 4711}`)), nil, "not the JSON"},
 		"JSON broken":         {hello + string(appendFrame(nil, 2, uint8(OpOpen), `{"4711`)), nil, "not the JSON"},
 	}
@@ -99,7 +100,7 @@ func TestRequestThatCrossesClose(t *testing.T) {
 		served <- Serve(worker, &backend{close: func() error { <-finalise; close(finalised); return nil }})
 	}()
 	for _, f := range [][]byte{
-		appendFrame(nil, 1, uint8(OpHello), `{"version":1}`), appendFrame(nil, 2, uint8(OpClose), ""), appendFrame(nil, 3, uint8(OpSign), "crossed"),
+		appendFrame(nil, 1, uint8(OpHello), `{"version":2}`), appendFrame(nil, 2, uint8(OpClose), ""), appendFrame(nil, 3, uint8(OpSign), "crossed"),
 	} {
 		if _, err := daemon.Write(f); err != nil {
 			t.Fatal(err)

@@ -25,6 +25,7 @@ func TestEveryCall(t *testing.T) {
 	object := Object{ID: []byte{0, 255}, Label: "ü", Private: true, PublicKey: []byte{1}, Attributes: PrivateAttributes{Token: yes(true), Extractable: yes(false)}}
 	generate := GenerateRequest{ID: []byte{1}, Label: "k", Spec: keyspec.P521, Usage: Sign}
 	sign := SignRequest{Key: Ref{ID: []byte{1, 0}, Label: "k"}, Mechanism: RSAPSS384, Data: []byte("digest")}
+	decrypt := DecryptRequest{Key: sign.Key, Mechanism: ECDH1, Data: []byte("a point")}
 	timing := Timing{Wait: 3 * time.Microsecond, Call: time.Hour}
 	var closed bool
 	c, served := start(t, &backend{
@@ -41,6 +42,10 @@ func TestEveryCall(t *testing.T) {
 		sign: func(r SignRequest, t *Timing) ([]byte, error) {
 			*t = timing
 			return []byte("signature"), differs(r, sign)
+		},
+		decrypt: func(r DecryptRequest, t *Timing) (Decrypted, error) {
+			*t = timing
+			return Decrypted{[]byte("\x00plaintext\x00"), true}, differs(r, decrypt)
 		},
 		destroy: func(r Ref) (DestroyReply, error) { return DestroyReply{Objects: 2}, differs(r, sign.Key) },
 		close:   func() error { closed = true; return nil },
@@ -69,6 +74,9 @@ func TestEveryCall(t *testing.T) {
 	sig, took, err := c.Sign(ctx, sign)
 	check(t, "sign", sig, []byte("signature"), err)
 	check(t, "sign's timing", took, timing, nil)
+	plain, took, err := c.Decrypt(ctx, decrypt)
+	check(t, "decrypt", plain, Decrypted{[]byte("\x00plaintext\x00"), true}, err)
+	check(t, "decrypt's timing", took, timing, nil)
 	gone, _, err := c.Destroy(ctx, sign.Key)
 	check(t, "destroy", gone, DestroyReply{Objects: 2}, err)
 	check(t, "close", closed, false, nil)
@@ -155,7 +163,7 @@ func TestVersionsDiffer(t *testing.T) {
 		if err != nil || f.id != 7 {
 			t.Fatalf("got %v, %v", f, err)
 		}
-		if _, _, err = parseReply(f); err == nil || !strings.Contains(err.Error(), "daemon speaks version 99 of the frame protocol and the worker 1") {
+		if _, _, err = parseReply(f); err == nil || !strings.Contains(err.Error(), "daemon speaks version 99 of the frame protocol and the worker 2") {
 			t.Errorf("got %v", err)
 		}
 		if err := within(t, "Serve", served); err == nil {
@@ -169,7 +177,7 @@ func TestVersionsDiffer(t *testing.T) {
 			worker.Write(appendFrame(nil, f.id, statusOK, string(make([]byte, timingLen))+`{"version": 99}`))
 		}()
 		_, _, err := NewClient(t.Context(), daemon)
-		if err == nil || !strings.Contains(err.Error(), "daemon speaks version 1 of the frame protocol and the worker 99") {
+		if err == nil || !strings.Contains(err.Error(), "daemon speaks version 2 of the frame protocol and the worker 99") {
 			t.Errorf("got %v", err)
 		}
 		if _, err := daemon.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
@@ -198,7 +206,7 @@ func TestOpNames(t *testing.T) {
 			t.Errorf("%d has no name", op)
 		}
 	}
-	for m := RSAPKCS; m <= EdDSA; m++ {
+	for m := RSAPKCS; m <= ECDH1; m++ {
 		if strings.HasPrefix(m.String(), "mechanism-") {
 			t.Errorf("%d has no name", m)
 		}

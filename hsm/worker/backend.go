@@ -117,6 +117,15 @@ func (b *backend) Sign(r wire.SignRequest, timing *wire.Timing) ([]byte, error) 
 	return t.sign(r, timing)
 }
 
+// Decrypt decrypts or derives once.
+func (b *backend) Decrypt(r wire.DecryptRequest, timing *wire.Timing) (wire.Decrypted, error) {
+	t, err := b.loggedIn()
+	if err != nil {
+		return wire.Decrypted{}, err
+	}
+	return t.decrypt(r, timing)
+}
+
 // Destroy removes a key and what belongs to it.
 func (b *backend) Destroy(r wire.Ref) (wire.DestroyReply, error) {
 	t, err := b.loggedIn()

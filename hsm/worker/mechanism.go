@@ -16,7 +16,7 @@ const (
 // mechanism is a CKM_ with its parameters, the key that it wants and the data.
 type mechanism struct {
 	number          uint
-	hash, mgf, salt uint // CK_RSA_PKCS_PSS_PARAMS (PKCS#11 v2.40 §2.1.9), where hash is not 0
+	hash, mgf, salt uint // CK_RSA_PKCS_PSS_PARAMS or _OAEP_PARAMS (PKCS#11 v2.40 §2.1.7, §2.1.9), where hash is not 0
 	kind            uint // CKA_KEY_TYPE
 	lengths         []int
 }
@@ -28,6 +28,13 @@ var mechanisms = map[wire.Mechanism]mechanism{
 	wire.RSAPSS512: pss(pkcs11.CKM_SHA512, pkcs11.CKG_MGF1_SHA512, 64),
 	wire.ECDSA:     {number: pkcs11.CKM_ECDSA, kind: pkcs11.CKK_EC, lengths: []int{32, 48, 64}},
 	wire.EdDSA:     {number: ckmEdDSA, kind: ckkECEdwards},
+}
+
+// decryptions are those of wire.DecryptRequest; with several lengths of data, one for each curve.
+var decryptions = map[wire.Mechanism]mechanism{
+	wire.OAEPSHA1:   {number: pkcs11.CKM_RSA_PKCS_OAEP, kind: pkcs11.CKK_RSA, hash: pkcs11.CKM_SHA_1, mgf: pkcs11.CKG_MGF1_SHA1},
+	wire.OAEPSHA256: {number: pkcs11.CKM_RSA_PKCS_OAEP, kind: pkcs11.CKK_RSA, hash: pkcs11.CKM_SHA256, mgf: pkcs11.CKG_MGF1_SHA256},
+	wire.ECDH1:      {number: pkcs11.CKM_ECDH1_DERIVE, kind: pkcs11.CKK_EC, lengths: []int{1 + 2*32, 1 + 2*48, 1 + 2*66}},
 }
 
 func pss(hash, mgf uint, length int) mechanism {

@@ -8,6 +8,10 @@ package worker
 #cgo noescape ks_init_pin
 #cgo noescape ks_sign
 #cgo nocallback ks_sign
+#cgo noescape ks_decrypt
+#cgo nocallback ks_decrypt
+#cgo noescape ks_derive
+#cgo nocallback ks_derive
 
 #include <stdlib.h>
 #include "native.h"
@@ -77,18 +81,34 @@ func (n native) initPIN(session uint, pin []byte) uint64 {
 	return uint64(C.ks_init_pin(n.functions, C.ks_ulong(session), bytePtr(pin), C.ks_ulong(len(pin))))
 }
 
+// result is what came of an operation.
+type result struct {
+	length   uint64 // of what was written, as the module says
+	rv       uint64 // CK_RV
+	function string // which returned it
+}
+
 // sign is C_SignInit and C_Sign (PKCS#11 v2.40 §5.11) with the signature written to sig.
-// It returns the signature's length as the module says, the CK_RV, and which of the two
-// returned it.
-func (n native) sign(session, key uint, m mechanism, data, sig []byte) (length, rv uint64, function string) {
+func (n native) sign(session, key uint, m mechanism, data, sig []byte) result {
 	r := C.ks_sign(n.functions, C.ks_ulong(session), C.ks_ulong(key),
 		C.ks_ulong(m.number), C.ks_ulong(m.hash), C.ks_ulong(m.mgf), C.ks_ulong(m.salt),
 		bytePtr(data), C.ks_ulong(len(data)), bytePtr(sig), C.ks_ulong(len(sig)))
-	function = "C_SignInit"
-	if r.in_sign != 0 {
-		function = "C_Sign"
-	}
-	return uint64(r.len), uint64(r.rv), function
+	return result{uint64(r.len), uint64(r.rv), [...]string{"C_SignInit", "C_Sign"}[r.in_sign]}
+}
+
+// decrypt is C_DecryptInit and C_Decrypt (PKCS#11 v2.40 §5.9) with the plaintext written to plain.
+func (n native) decrypt(session, key uint, m mechanism, data, plain []byte) result {
+	r := C.ks_decrypt(n.functions, C.ks_ulong(session), C.ks_ulong(key), C.ks_ulong(m.number), C.ks_ulong(m.hash), C.ks_ulong(m.mgf),
+		bytePtr(data), C.ks_ulong(len(data)), bytePtr(plain), C.ks_ulong(len(plain)))
+	return result{uint64(r.len), uint64(r.rv), [...]string{"C_DecryptInit", "C_Decrypt"}[r.step]}
+}
+
+// derive is C_DeriveKey (PKCS#11 v2.40 §5.13) with the value written to secret, of which nothing stays
+// on the token.
+func (n native) derive(session, key uint, m mechanism, point, secret []byte) result {
+	r := C.ks_derive(n.functions, C.ks_ulong(session), C.ks_ulong(key), C.ks_ulong(m.number),
+		bytePtr(point), C.ks_ulong(len(point)), bytePtr(secret), C.ks_ulong(len(secret)))
+	return result{uint64(r.len), uint64(r.rv), [...]string{"C_DeriveKey", "C_GetAttributeValue", "C_DestroyObject"}[r.step]}
 }
 
 // cString copies s to C memory, for a module that keeps the pointer.

@@ -32,27 +32,46 @@ func (t *token) sign(r wire.SignRequest, timing *wire.Timing) ([]byte, error) {
 		return nil, reason(wire.Unsupported, "sign with %s: a key of type 0x%X cannot do %s", name(r.Key), k.kind, r.Mechanism)
 	}
 
-	start := time.Now()
-	s, err := t.pool.get()
-	timing.Wait = time.Since(start)
-	if err != nil {
-		return nil, err
-	}
 	var buf [maxSignature]byte
-	start = time.Now()
-	n, rv, function := t.module.native.sign(uint(s), uint(k.handle), m, r.Data, buf[:])
-	timing.Call = time.Since(start)
+	s, made, err := t.operate(timing, func(session uint) result {
+		return t.module.native.sign(session, uint(k.handle), m, r.Data, buf[:])
+	})
 	switch {
-	case rv != pkcs11.CKR_OK:
+	case err != nil:
+		return nil, err
+	case made.rv != pkcs11.CKR_OK:
+		t.failed(s, k, made)
+		return nil, ckr(made.function, made.rv, "sign with %s by %s", name(r.Key), r.Mechanism)
+	case made.length == 0 || made.length > maxSignature:
 		t.pool.drop(s)
-		if rv == pkcs11.CKR_KEY_HANDLE_INVALID || rv == pkcs11.CKR_OBJECT_HANDLE_INVALID {
-			t.keys.forget(k)
-		}
-		return nil, ckr(function, rv, "sign with %s by %s", name(r.Key), r.Mechanism)
-	case n == 0 || n > maxSignature:
-		t.pool.drop(s)
-		return nil, ckr(function, pkcs11.CKR_GENERAL_ERROR, "sign with %s by %s: the module reports success and a signature of %d bytes", name(r.Key), r.Mechanism, n)
+		return nil, ckr(made.function, pkcs11.CKR_GENERAL_ERROR, "sign with %s by %s: the module reports success and a signature of %d bytes", name(r.Key), r.Mechanism, made.length)
 	}
 	t.pool.put(s)
-	return bytes.Clone(buf[:n]), nil
+	return bytes.Clone(buf[:made.length]), nil
+}
+
+// operate does f on a session that nobody else has, and returns that: it has to be given back.
+func (t *token) operate(timing *wire.Timing, f func(session uint) result) (s pooled, r result, err error) {
+	start := time.Now()
+	s, err = t.pool.get()
+	timing.Wait = time.Since(start)
+	if err != nil {
+		return s, r, err
+	}
+	start = time.Now()
+	defer func() { timing.Call = time.Since(start) }()
+	if r = f(uint(s.handle)); s.suspect && r.rv == pkcs11.CKR_OPERATION_ACTIVE {
+		if s, err = t.pool.exchange(s); err == nil {
+			r = f(uint(s.handle))
+		}
+	}
+	return s, r, err
+}
+
+// failed is for an operation with k whose failure says that its session, or its handle, is no good.
+func (t *token) failed(s pooled, k *key, r result) {
+	t.pool.drop(s)
+	if r.rv == pkcs11.CKR_KEY_HANDLE_INVALID || r.rv == pkcs11.CKR_OBJECT_HANDLE_INVALID {
+		t.keys.forget(k)
+	}
 }

@@ -56,6 +56,8 @@ type Limits struct {
 	Generate time.Duration `yaml:"generate"`
 	// Sign: to make one signature. Left out: 10s.
 	Sign time.Duration `yaml:"sign"`
+	// Decrypt: to decrypt or derive once. Left out: 10s.
+	Decrypt time.Duration `yaml:"decrypt"`
 	// Destroy: to remove one key. Left out: 1m.
 	Destroy time.Duration `yaml:"destroy"`
 	// Finalise: to close the sessions before the process is ended. Left out: 1s.

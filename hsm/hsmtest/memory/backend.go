@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"crypto"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -43,8 +44,9 @@ func (t *Token) info() wire.TokenInfo {
 	return wire.TokenInfo{
 		Label: t.label, Serial: t.serial, Manufacturer: "keysetd", Model: "memory", LibraryName: "memory",
 		LoginRequired: true, PINCountLow: t.wrong > 0, PINFinalTry: t.wrong == lockedAfter-1, PINLocked: t.wrong >= lockedAfter,
-		// RSA_PKCS_KEY_PAIR_GEN, RSA_PKCS, RSA_PKCS_PSS, EC_KEY_PAIR_GEN, ECDSA, EC_EDWARDS_KEY_PAIR_GEN, EDDSA
-		Mechanisms: []uint64{0x0, 0x1, 0xD, 0x1040, 0x1041, 0x1055, 0x1057},
+		// RSA_PKCS_KEY_PAIR_GEN, RSA_PKCS, RSA_PKCS_OAEP, RSA_PKCS_PSS, EC_KEY_PAIR_GEN, ECDSA, ECDH1_DERIVE,
+		// EC_EDWARDS_KEY_PAIR_GEN, EDDSA
+		Mechanisms: []uint64{0x0, 0x1, 0x9, 0xD, 0x1040, 0x1041, 0x1050, 0x1055, 0x1057},
 	}
 }
 
@@ -126,31 +128,17 @@ func (w *worker) Generate(r wire.GenerateRequest) (wire.Object, error) {
 
 // Sign implements wire.Backend.
 func (w *worker) Sign(r wire.SignRequest, timing *wire.Timing) ([]byte, error) {
-	if w.sessions == nil {
-		return nil, notLoggedIn("C_SignInit")
+	free, err := w.session(timing, "C_SignInit")
+	if err != nil {
+		return nil, err
 	}
-	start := time.Now()
-	select {
-	case w.sessions <- struct{}{}:
-	case <-w.dead:
-		return nil, gone
-	}
-	defer func() { <-w.sessions }()
-	called := time.Now()
-	timing.Wait = called.Sub(start)
-	defer func() { timing.Call = max(time.Since(called), 1) }() // synctest's clock stands still
+	defer free()
 	return do(w, wire.OpSign, func() ([]byte, error) {
-		w.token.mu.Lock()
-		o, err := w.token.find(r.Key)
-		forbidden := err == nil && o.shown.Attributes.Sign != nil && !*o.shown.Attributes.Sign
-		w.token.mu.Unlock()
-		switch {
-		case err != nil:
+		key, err := w.token.keyTo(r.Key, func(a wire.PrivateAttributes) *bool { return a.Sign }, "C_SignInit")
+		if err != nil {
 			return nil, err
-		case forbidden:
-			return nil, &wire.Error{Code: ckrKeyFunctionNotPermitted, Function: "C_SignInit", Message: "sign"}
 		}
-		sig, err := sign(o.key, r.Mechanism, r.Data)
+		sig, err := sign(key, r.Mechanism, r.Data)
 		switch {
 		case errors.Is(err, errKeyType):
 			return nil, &wire.Error{Code: ckrKeyTypeInconsistent, Function: "C_SignInit", Message: "sign"}
@@ -159,6 +147,64 @@ func (w *worker) Sign(r wire.SignRequest, timing *wire.Timing) ([]byte, error) {
 		}
 		return sig, nil
 	})
+}
+
+// Decrypt implements wire.Backend.
+func (w *worker) Decrypt(r wire.DecryptRequest, timing *wire.Timing) (wire.Decrypted, error) {
+	free, err := w.session(timing, "C_DecryptInit")
+	if err != nil {
+		return wire.Decrypted{}, err
+	}
+	defer free()
+	return do(w, wire.OpDecrypt, func() (wire.Decrypted, error) {
+		may := func(a wire.PrivateAttributes) *bool { return a.Decrypt }
+		function := "C_DecryptInit"
+		if r.Mechanism == wire.ECDH1 {
+			may, function = func(a wire.PrivateAttributes) *bool { return a.Derive }, "C_DeriveKey"
+		}
+		key, err := w.token.keyTo(r.Key, may, function)
+		if err != nil {
+			return wire.Decrypted{}, err
+		}
+		plaintext, err := decrypt(key, r.Mechanism, r.Data)
+		if errors.Is(err, errKeyType) {
+			return wire.Decrypted{}, &wire.Error{Code: ckrKeyTypeInconsistent, Function: function, Message: "decrypt"}
+		}
+		return wire.Decrypted{Plaintext: plaintext, OK: err == nil}, nil
+	})
+}
+
+// session waits for one; free gives it back.
+func (w *worker) session(timing *wire.Timing, function string) (free func(), err error) {
+	if w.sessions == nil {
+		return nil, notLoggedIn(function)
+	}
+	start := time.Now()
+	select {
+	case w.sessions <- struct{}{}:
+	case <-w.dead:
+		return nil, gone
+	}
+	called := time.Now()
+	timing.Wait = called.Sub(start)
+	return func() {
+		timing.Call = max(time.Since(called), 1) // synctest's clock stands still
+		<-w.sessions
+	}, nil
+}
+
+// keyTo is the key that ref names, if it may.
+func (t *Token) keyTo(ref wire.Ref, may func(wire.PrivateAttributes) *bool, function string) (crypto.Signer, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	o, err := t.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	if allowed := may(o.shown.Attributes); allowed != nil && !*allowed {
+		return nil, &wire.Error{Code: ckrKeyFunctionNotPermitted, Function: function, Message: "use a key"}
+	}
+	return o.key, nil
 }
 
 // Destroy implements wire.Backend.

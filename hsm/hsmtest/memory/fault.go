@@ -21,7 +21,7 @@ type Fault struct {
 	Drop bool
 	// Code is the CKR that is returned, by the function that fits the operation.
 	Code uint64
-	// Corrupt changes a bit of a signature.
+	// Corrupt changes a bit of a signature or a plaintext.
 	Corrupt bool
 }
 
@@ -67,6 +67,8 @@ func function(op wire.Op) string {
 		return "C_GenerateKeyPair"
 	case wire.OpSign:
 		return "C_Sign"
+	case wire.OpDecrypt:
+		return "C_Decrypt"
 	case wire.OpDestroy:
 		return "C_DestroyObject"
 	case wire.OpInitToken:
@@ -107,7 +109,9 @@ func do[R any](w *worker, op wire.Op, work func() (R, error)) (r R, err error) {
 	case f.Code != 0:
 		return r, &wire.Error{Code: f.Code, Function: function(op), Message: "an injected fault"}
 	case f.Corrupt:
-		if sig, ok := any(r).([]byte); ok {
+		if d, ok := any(r).(wire.Decrypted); ok && d.OK {
+			d.Plaintext[len(d.Plaintext)/2] ^= 1
+		} else if sig, ok := any(r).([]byte); ok {
 			sig[len(sig)/2] ^= 1
 		}
 	case !f.After:

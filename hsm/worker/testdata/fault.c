@@ -12,14 +12,15 @@
 typedef unsigned long ulong_t;
 struct attribute { ulong_t type; void *value; ulong_t len; };
 
-enum { GetSessionInfo = 15, Login = 18, GetAttributeValue = 24, DestroyObject = 22,
-       Sign = 43, GenerateKeyPair = 59, COUNT = 68 };
+enum { OpenSession = 12, GetSessionInfo = 15, Login = 18, GetAttributeValue = 24, DestroyObject = 22,
+       DecryptInit = 33, Decrypt = 34, SignInit = 42, Sign = 43, GenerateKeyPair = 59, DeriveKey = 62, COUNT = 68 };
 
 struct list { unsigned char version[2]; ulong_t (*f[COUNT])(); };
 
 static struct list real, ours;
 static const char *fault;
-static atomic_int signing, generating, calls;
+static atomic_int signing, generating, calls, opened, active;
+static atomic_ulong derived;
 
 static int is(const char *name) { return strcmp(fault, name) == 0; }
 
@@ -38,11 +39,74 @@ static ulong_t login(ulong_t s, ulong_t user, void *pin, ulong_t len)
 
 static ulong_t get_attribute_value(ulong_t s, ulong_t o, struct attribute *a, ulong_t n)
 {
-	ulong_t i;
+	ulong_t i, rv;
 	for (i = 0; i < n; i++)
 		if (is("no-sign-recover") && a[i].type == 0x109)
 			return 0x12; /* CKR_ATTRIBUTE_TYPE_INVALID */
-	return real.f[GetAttributeValue](s, o, a, n);
+	rv = real.f[GetAttributeValue](s, o, a, n);
+	if (rv == 0 && n == 1 && a[0].type == 0x11 && o == derived) {
+		unsigned char *v = a[0].value;
+		if (is("derive-lies"))
+			a[0].len = 1 << 20;
+		while (is("derive-strips") && a[0].len > 0 && v[0] == 0)
+			memmove(v, v + 1, --a[0].len);
+		if (is("derive-unreadable"))
+			return 0x11; /* CKR_ATTRIBUTE_SENSITIVE */
+	}
+	return rv;
+}
+
+static ulong_t open_session(ulong_t slot, ulong_t flags, void *app, void *notify, ulong_t *s)
+{
+	opened++;
+	return real.f[OpenSession](slot, flags, app, notify, s);
+}
+
+/* A module whose failed C_Decrypt leaves the session in the middle of it. */
+static ulong_t decrypt_init(ulong_t s, void *m, ulong_t key)
+{
+	if (is("decrypt-stays-active") && active == (int)s)
+		return 0x90; /* CKR_OPERATION_ACTIVE */
+	return real.f[DecryptInit](s, m, key);
+}
+
+static ulong_t sign_init(ulong_t s, void *m, ulong_t key)
+{
+	if (is("decrypt-stays-active") && active == (int)s)
+		return 0x90;
+	return real.f[SignInit](s, m, key);
+}
+
+static ulong_t decrypt(ulong_t s, void *in, ulong_t n, void *out, ulong_t *on)
+{
+	ulong_t rv = real.f[Decrypt](s, in, n, out, on);
+	if (rv != 0)
+		active = s;
+	if (rv == 0 && is("decrypt-lies"))
+		*on = 1 << 20;
+	if (is("decrypt-loses"))
+		return 0x30; /* CKR_DEVICE_ERROR */
+	if (is("decrypt-vendor"))
+		return 0x80000001;
+	if (getenv("OPENED")) { /* tells the test how many sessions there have been */
+		int fd = open(getenv("OPENED"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+		unsigned char b = opened;
+		if (write(fd, &b, 1) == 1)
+			close(fd);
+	}
+	return rv;
+}
+
+static ulong_t derive_key(ulong_t s, void *m, ulong_t base, struct attribute *a, ulong_t n, ulong_t *key)
+{
+	ulong_t rv, class;
+	struct attribute left = { 0, &class, sizeof class };
+	if (is("derive-is-tidy") && derived && real.f[GetAttributeValue](s, derived, &left, 1UL) == 0)
+		return 5; /* the secret before is still there */
+	rv = real.f[DeriveKey](s, m, base, a, n, key);
+	if (rv == 0)
+		derived = *key;
+	return rv;
 }
 
 static ulong_t destroy_object(ulong_t s, ulong_t o)
@@ -110,6 +174,11 @@ ulong_t C_GetFunctionList(struct list **out)
 	ours.f[Login] = (ulong_t (*)())login;
 	ours.f[GetAttributeValue] = (ulong_t (*)())get_attribute_value;
 	ours.f[DestroyObject] = (ulong_t (*)())destroy_object;
+	ours.f[OpenSession] = (ulong_t (*)())open_session;
+	ours.f[DecryptInit] = (ulong_t (*)())decrypt_init;
+	ours.f[Decrypt] = (ulong_t (*)())decrypt;
+	ours.f[SignInit] = (ulong_t (*)())sign_init;
+	ours.f[DeriveKey] = (ulong_t (*)())derive_key;
 	ours.f[GenerateKeyPair] = (ulong_t (*)())generate_key_pair;
 	*out = &ours;
 	return 0;
