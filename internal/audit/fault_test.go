@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -90,9 +91,17 @@ func (d *disk) text() string {
 	return string(d.data)
 }
 
+func (d *disk) Where() (place, error) { return here, nil }
+
+func (d *disk) ReadAt(p []byte, at int64) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return bytes.NewReader(d.data).ReadAt(p, at)
+}
+
 func openDisk(t *testing.T, d *disk, mode Sync) *Log {
 	t.Helper()
-	l, err := openWith("audit.jsonl", Options{Sync: mode}, func(string) (file, bool, error) { return d, false, nil })
+	l, err := openWith("audit.jsonl", Options{Sync: mode}, func(string) (file, error) { return d, nil })
 	if err != nil {
 		t.Fatal(err)
 	}

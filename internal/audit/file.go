@@ -4,22 +4,36 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // file is what the log needs of its file; tests put one in its place that fails.
 type file interface {
+	io.ReaderAt
 	// Write appends p. Where it fails, the bytes it counts stand at the end of the file.
 	Write(p []byte) (int, error)
 	Sync() error
 	Size() (int64, error)
 	Truncate(size int64) error
+	// Where tells what became of the file at the path under which it was opened.
+	Where() (place, error)
 	Close() error
 }
 
-// opener opens the file of a log. torn tells that it ends in the middle of a line.
-type opener func(path string) (f file, torn bool, err error)
+// place is where a file is that was opened under a path.
+type place int
+
+const (
+	here    place = iota
+	moved         // it has another name now, as logrotate gives it
+	deleted       // no name leads to it any more
+)
+
+// opener opens the file of a log.
+type opener func(path string) (file, error)
 
 type osFile struct{ *os.File }
 
@@ -31,14 +45,32 @@ func (f osFile) Size() (int64, error) {
 	return fi.Size(), nil
 }
 
+func (f osFile) Where() (place, error) {
+	own, err := f.Stat()
+	if err != nil {
+		return here, err
+	}
+	if sys, ok := own.Sys().(*syscall.Stat_t); ok && sys.Nlink == 0 {
+		return deleted, nil
+	}
+	there, err := os.Stat(f.Name())
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), err == nil && !os.SameFile(own, there):
+		return moved, nil
+	case err != nil:
+		return here, err
+	}
+	return here, nil
+}
+
 // openFile opens or creates path:
 //
-//	open(path, O_RDWR|O_APPEND|O_CREAT|O_CLOEXEC, 0600), fstat, pread of the last byte,
+//	open(path, O_RDWR|O_APPEND|O_CREAT|O_CLOEXEC, 0600), fstat,
 //	and fsync of the directory, for a file that was just created to be there after a power cut.
-func openFile(path string) (f file, torn bool, err error) {
+func openFile(path string) (f file, err error) {
 	o, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -47,19 +79,33 @@ func openFile(path string) (f file, torn bool, err error) {
 	}()
 	fi, err := o.Stat()
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if !fi.Mode().IsRegular() {
-		return nil, false, fmt.Errorf("%s is not a regular file, and only those can be synced", path)
+		return nil, fmt.Errorf("%s is not a regular file, and only those can be synced", path)
 	}
 	if fi.Size() == 0 {
-		return osFile{o}, false, syncDir(filepath.Dir(path))
+		err = syncDir(filepath.Dir(path))
 	}
-	last := make([]byte, 1)
-	if _, err := o.ReadAt(last, fi.Size()-1); err != nil && !errors.Is(err, io.EOF) {
-		return nil, false, err
+	return osFile{o}, err
+}
+
+// openTail opens the file at path, and reads how it ends.
+func openTail(open opener, path string) (file, tail, error) {
+	f, err := open(path)
+	if err != nil {
+		return nil, tail{}, err
 	}
-	return osFile{o}, last[0] != '\n', nil
+	size, err := f.Size()
+	var t tail
+	if err == nil {
+		t, err = findTail(f, size)
+	}
+	if err != nil {
+		f.Close()
+		return nil, tail{}, fmt.Errorf("reading the end of %s: %w", path, err)
+	}
+	return f, t, nil
 }
 
 func syncDir(path string) error {

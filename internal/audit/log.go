@@ -1,12 +1,17 @@
-// Package audit writes the audit log: one line of JSON for each act that was granted,
-// refused or failed. An act's line is written before its result leaves the daemon; where
-// it cannot be written, the result does not leave.
+// Package audit writes the audit log, and verifies it: one line of JSON for each act that
+// was granted, refused or failed. An act's line is written before its result leaves the
+// daemon; where it cannot be written, the result does not leave.
+//
+// Each line names the hash of the line before (Head), and checkpoints, signed on the token,
+// name the last line (Sealer). docs/audit.md describes the file.
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 )
@@ -27,6 +32,15 @@ const (
 type Options struct {
 	// Sync is SyncSecond where it is empty.
 	Sync Sync
+	// Sealer signs checkpoints. Nil: there are none.
+	Sealer Sealer
+	// Every is how often a checkpoint is made, if lines were written since the last one.
+	// Zero: each minute.
+	Every time.Duration
+	// Installation is named in checkpoints, so that logs are not taken for one another.
+	Installation string
+	// Logger is told checkpoints and what becomes of the file. Nil: nobody is.
+	Logger *slog.Logger
 }
 
 // maxSpare is the largest buffer that is kept for the next group.
@@ -39,27 +53,36 @@ var ErrClosed = errors.New("the audit log is closed")
 //
 // Lines are written in groups. The first to join a group leads it: it waits for its turn
 // at the file, while others join, and then writes the whole group with one write(2). So a
-// lone caller pays for a write and nothing else, and many callers share one.
+// lone caller pays for a write and nothing else, and many callers share one. The leader
+// chains the lines, since only it knows which line is the last.
 type Log struct {
 	path string
-	mode Sync
+	opts Options
 	open opener
 
 	mu      sync.Mutex // guards what follows; never held during I/O
 	waiting *group     // those who joined and whose leader has not had its turn
 	spare   *group     // for the next group, to save the allocation
+	refused map[uint32]*refusals
+	late    time.Time // since when a checkpoint is due that cannot be made; or zero
 	closed  bool
 
 	// turn holds one token; who has taken it may use what follows.
-	turn    chan struct{}
-	f       file
-	torn    bool  // the file ends in the middle of a line
-	dirty   bool  // written since the last sync began
-	syncErr error // of the last sync, until one succeeds
+	turn       chan struct{}
+	f          file
+	end        tail            // of f
+	out        []byte          // the last group as it was written
+	dirty      bool            // written since the last sync began
+	syncErr    error           // of the last sync, until one succeeds
+	gone       error           // why there is no new file in the place of one that was deleted
+	covered    uint64          // lines up to this one need no checkpoint any more
+	introduced map[string]bool // the audit keys that this file knows, by kid
 
+	sealing chan struct{} // holds one token: who makes a checkpoint
 	syncing sync.Mutex    // held during a sync beside the turn, so that f is not closed meanwhile
 	kick    chan struct{} // wakes the syncer when the file became dirty
-	stop    chan struct{}
+	life    context.Context
+	stop    context.CancelFunc
 	stopped sync.WaitGroup
 }
 
@@ -71,29 +94,34 @@ type group struct {
 }
 
 // Open opens or creates the log at path, mode 0600, and goes on after its last line. A
-// line that a crash cut short is left as it is and ended.
+// line that a crash cut short is left as it is, ended, and declared by the next. Where the
+// file is missing or empty, a chain begins.
 func Open(path string, opts Options) (*Log, error) { return openWith(path, opts, openFile) }
 
 func openWith(path string, opts Options, open opener) (*Log, error) {
-	switch opts.Sync {
-	case "":
-		opts.Sync = SyncSecond
-	case SyncSecond, SyncAlways:
-	default:
+	opts.Sync = cmp.Or(opts.Sync, SyncSecond)
+	opts.Every = cmp.Or(opts.Every, time.Minute)
+	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
+	if opts.Sync != SyncSecond && opts.Sync != SyncAlways {
 		return nil, fmt.Errorf("audit sync is neither %s nor %s", SyncSecond, SyncAlways)
 	}
-	f, torn, err := open(path)
+	f, end, err := openTail(open, path)
 	if err != nil {
 		return nil, fmt.Errorf("opening the audit log: %w", err)
 	}
 	l := &Log{
-		path: path, mode: opts.Sync, open: open, f: f, torn: torn,
-		waiting: new(group), turn: make(chan struct{}, 1),
-		kick: make(chan struct{}, 1), stop: make(chan struct{}),
+		path: path, opts: opts, open: open, f: f, end: end,
+		waiting: new(group), refused: make(map[uint32]*refusals),
+		turn: make(chan struct{}, 1), sealing: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 	}
-	if l.mode == SyncSecond {
+	l.life, l.stop = context.WithCancel(context.Background())
+	if opts.Sync == SyncSecond {
 		l.stopped.Go(l.syncEverySecond)
 	}
+	if opts.Sealer != nil {
+		l.stopped.Go(l.sealEvery)
+	}
+	l.stopped.Go(l.watch)
 	return l, nil
 }
 
@@ -101,6 +129,10 @@ func openWith(path string, opts Options, open opener) (*Log, error) {
 // SyncAlways. On an error the act's result must not leave the daemon: the line is not
 // there, or cannot be trusted to last. The end of ctx ends the wait, not the writing: the
 // line may then be written all the same.
+//
+// After a refusal, further ones of the same uid within a second are counted and become one
+// line at its end; for those Append returns at once. What was granted or failed always has
+// a line of its own: a signature that failed may have been made, and its line has the digest.
 func (l *Log) Append(ctx context.Context, r Record) error {
 	l.mu.Lock()
 	if l.closed {
@@ -109,6 +141,10 @@ func (l *Log) Append(ctx context.Context, r Record) error {
 	}
 	if r.Time.IsZero() {
 		r.Time = time.Now()
+	}
+	if r.Outcome == Refused && l.count(&r) {
+		l.mu.Unlock()
+		return nil
 	}
 	g := l.waiting
 	leads := len(g.buf) == 0
@@ -153,17 +189,9 @@ func (l *Log) lead(g *group) error {
 	}
 	l.mu.Unlock()
 
-	err := l.write(g.buf)
-	wake := err == nil && l.mode == SyncSecond && !l.dirty
-	l.dirty = l.dirty || err == nil && l.mode == SyncSecond
+	err := l.put(g.buf)
 	<-l.turn
 
-	if wake {
-		select {
-		case l.kick <- struct{}{}:
-		default:
-		}
-	}
 	if g.done != nil { // others hold g
 		g.err = err
 		close(g.done)

@@ -27,12 +27,16 @@ type Caller struct {
 	UID uint32 `json:"uid"`
 	GID uint32 `json:"gid"`
 	PID int32  `json:"pid"`
+	// Exe is the path of its executable when it connected; empty, and left out of the line,
+	// where that is not known.
+	Exe string `json:"exe,omitempty"`
 }
 
-// Record is one act, granted or refused. As a line:
+// Record is one act, granted or refused. As a line, behind what chains it to the others
+// (see Head):
 //
-//	{"time":"2026-11-21T20:20:00.000000000Z","caller":{"uid":1001,"gid":1001,"pid":4242},
-//	 "operation":"jwt","keyset":"default","kid":"…","alg":"ES256","digest":"…","jti":"…",
+//	{"seq":…,"prev":"…","time":"2026-11-21T20:20:00.000000000Z","caller":{"uid":1001,"gid":1001,"pid":4242,
+//	 "exe":"/usr/bin/op"},"operation":"jwt","keyset":"default","kid":"…","alg":"ES256","digest":"…","jti":"…",
 //	 "exp":1795292400,"outcome":"granted"}
 //
 // Strings longer than 1 KiB are cut and end in "…". Bytes that are no UTF-8 become U+FFFD.
@@ -80,9 +84,12 @@ const timeLayout = "2006-01-02T15:04:05.000000000Z"
 // maxString is where a string is cut, in bytes: callers choose jti and keyset.
 const maxString = 1 << 10
 
-// appendLine appends r as one line of JSON. It is written by hand because it stands in
-// the path of every signature; a test holds it against encoding/json.
-func (r *Record) appendLine(b []byte) []byte {
+// appendLine appends r as one line of JSON, unchained.
+func (r *Record) appendLine(b []byte) []byte { return append(r.appendBody(b), "}\n"...) }
+
+// appendBody appends r as a JSON object that is still open. It is written by hand because
+// it stands in the path of every signature; a test holds it against encoding/json.
+func (r *Record) appendBody(b []byte) []byte {
 	b = append(b, `{"time":"`...)
 	b = r.Time.UTC().AppendFormat(b, timeLayout)
 	b = append(b, `","caller":{"uid":`...)
@@ -91,6 +98,7 @@ func (r *Record) appendLine(b []byte) []byte {
 	b = strconv.AppendUint(b, uint64(r.Caller.GID), 10)
 	b = append(b, `,"pid":`...)
 	b = strconv.AppendInt(b, int64(r.Caller.PID), 10)
+	b = appendMember(b, `,"exe":`, r.Caller.Exe)
 	b = append(b, `},"operation":`...)
 	b = appendString(b, r.Operation)
 	b = appendMember(b, `,"keyset":`, r.Keyset)
@@ -110,8 +118,7 @@ func (r *Record) appendLine(b []byte) []byte {
 	b = append(b, `,"outcome":`...)
 	b = appendString(b, string(r.Outcome))
 	b = appendMember(b, `,"reason":`, r.Reason)
-	b = appendMember(b, `,"detail":`, r.Detail)
-	return append(b, "}\n"...)
+	return appendMember(b, `,"detail":`, r.Detail)
 }
 
 func appendMember(b []byte, name, value string) []byte {

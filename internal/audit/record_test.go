@@ -13,7 +13,7 @@ import (
 
 var full = Record{
 	Time:      time.Date(2026, 11, 21, 21, 20, 0, 1200, time.FixedZone("CET", 3600)),
-	Caller:    Caller{UID: 0, GID: 1001, PID: 4242},
+	Caller:    Caller{UID: 0, GID: 1001, PID: 4242, Exe: "/usr/bin/o\"p"},
 	Operation: "jwt", Keyset: "default", KID: "k-1", Alg: "ES256", Digest: []byte{0xfb, 0xff, 0},
 	JTI: "x\n{\u2028\u0085}\xff\x7f", Exp: 1795292400, Outcome: Failed, Reason: "unavailable: the token",
 }
@@ -24,7 +24,7 @@ func TestLine(t *testing.T) {
 		r    Record
 		want string
 	}{
-		{"all fields", full, `{"time":"2026-11-21T20:20:00.000001200Z","caller":{"uid":0,"gid":1001,"pid":4242},` +
+		{"all fields", full, `{"time":"2026-11-21T20:20:00.000001200Z","caller":{"uid":0,"gid":1001,"pid":4242,"exe":"/usr/bin/o\"p"},` +
 			`"operation":"jwt","keyset":"default","kid":"k-1","alg":"ES256","digest":"-_8A","jti":"x\u000a{\u2028\u0085}` + "\ufffd" + `\u007f","exp":1795292400,` +
 			`"outcome":"failed","reason":"unavailable: the token"}` + "\n"},
 		{"few fields", Record{Time: time.Unix(0, 0), Operation: "read", Outcome: Refused},
@@ -62,7 +62,7 @@ func TestLineReadsBack(t *testing.T) {
 		}
 		r := Record{
 			Time:      time.Unix(rapid.Int64Range(0, 4e9).Draw(t, "s"), rapid.Int64Range(0, 999999999).Draw(t, "ns")).UTC(),
-			Caller:    Caller{UID: rapid.Uint32().Draw(t, "uid"), GID: rapid.Uint32().Draw(t, "gid"), PID: rapid.Int32().Draw(t, "pid")},
+			Caller:    Caller{UID: rapid.Uint32().Draw(t, "uid"), GID: rapid.Uint32().Draw(t, "gid"), PID: rapid.Int32().Draw(t, "pid"), Exe: text("exe")},
 			Operation: text("operation"), Keyset: text("keyset"), KID: text("kid"), Alg: text("alg"),
 			Digest: rapid.SliceOf(rapid.Byte()).Draw(t, "digest"), JTI: text("jti"), Exp: rapid.Int64().Draw(t, "exp"),
 			Outcome: Outcome(text("outcome")), Reason: text("reason"),

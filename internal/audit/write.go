@@ -1,41 +1,60 @@
 package audit
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
 	"time"
 )
 
-// write brings lines into the file, or leaves it as it was. It has the turn.
-func (l *Log) write(lines []byte) error {
-	if l.f == nil {
-		return ErrClosed
+// put writes lines, and wakes the syncer. It has the turn.
+func (l *Log) put(lines []byte) error {
+	err := l.write(lines)
+	if err == nil && l.opts.Sync == SyncSecond && !l.dirty {
+		l.dirty = true
+		select {
+		case l.kick <- struct{}{}:
+		default:
+		}
 	}
-	if l.syncErr != nil {
+	return err
+}
+
+// write chains lines and brings them into the file, or leaves it as it was. It has the turn.
+func (l *Log) write(lines []byte) error {
+	switch {
+	case l.f == nil:
+		return ErrClosed
+	case l.gone != nil:
+		return l.failed("replacing the deleted file of", l.gone)
+	case l.syncErr != nil:
 		return l.failed("syncing", l.syncErr)
 	}
-	if l.torn {
-		if _, err := l.f.Write([]byte("\n")); err != nil {
-			return l.failed("writing", err)
-		}
-		l.torn = false
+	out := l.out[:0]
+	if l.end.open {
+		out = append(out, '\n')
 	}
-	if n, err := l.f.Write(lines); err != nil {
-		l.takeBack(n)
+	out, head := link(out, lines, l.end.head, &l.end.torn)
+	if cap(out) <= maxSpare {
+		l.out = out
+	}
+	if n, err := l.f.Write(out); err != nil {
+		l.takeBack(out, n)
 		return l.failed("writing", err)
 	}
-	if l.mode == SyncAlways {
+	if l.opts.Sync == SyncAlways {
 		if err := l.f.Sync(); err != nil {
-			l.takeBack(len(lines))
+			l.takeBack(out, len(out))
 			return l.failed("syncing", err)
 		}
 	}
+	l.end = tail{head: head}
 	return nil
 }
 
-// takeBack removes the last n bytes, so that no line stands in the file whose act was told
-// that it does not. Where that fails too, the next write ends the piece that is there.
-func (l *Log) takeBack(n int) {
+// takeBack removes the first n bytes of out, which are the last of the file, so that no line
+// stands in it whose act was told that it does not. Where that fails too, the whole lines
+// among them are lines of the chain, and the next write ends and declares the piece behind.
+func (l *Log) takeBack(out []byte, n int) {
 	if n <= 0 {
 		return
 	}
@@ -43,7 +62,22 @@ func (l *Log) takeBack(n int) {
 	if err == nil {
 		err = l.f.Truncate(size - int64(n))
 	}
-	l.torn = err != nil
+	if err == nil {
+		return
+	}
+	at := 0
+	if l.end.open {
+		at, l.end.open = 1, false
+	}
+	for at < n {
+		end := at + bytes.IndexByte(out[at:], '\n')
+		if l.end.open = end >= n; end > n {
+			l.end.torn.add(out[at:n])
+			return
+		}
+		l.end.head, l.end.torn = l.end.head.next(out[at:end]), torn{}
+		at = end + 1
+	}
 }
 
 func (l *Log) failed(doing string, err error) error {
@@ -56,13 +90,13 @@ func (l *Log) syncEverySecond() {
 	for {
 		select {
 		case <-l.kick:
-		case <-l.stop:
+		case <-l.life.Done():
 			return
 		}
 		for again := true; again; {
 			select {
 			case <-time.After(time.Second):
-			case <-l.stop:
+			case <-l.life.Done():
 				return
 			}
 			again = l.sync() != nil
@@ -89,59 +123,4 @@ func (l *Log) sync() error {
 	l.dirty = l.dirty || err != nil
 	<-l.turn
 	return err
-}
-
-// Reopen opens the path anew, after logrotate has moved the file away. Where that fails,
-// the log goes on in the old file and the error is returned.
-func (l *Log) Reopen() error {
-	l.syncing.Lock()
-	defer l.syncing.Unlock()
-	l.turn <- struct{}{}
-	defer func() { <-l.turn }()
-	if l.f == nil {
-		return ErrClosed
-	}
-	f, torn, err := l.open(l.path)
-	if err != nil {
-		return fmt.Errorf("opening the audit log anew: %w; it goes on in the old file", err)
-	}
-	err = l.finish()
-	l.f, l.torn, l.dirty, l.syncErr = f, torn, false, nil
-	if err != nil {
-		return fmt.Errorf("finishing the old file of the audit log %s: %w; its last second may be lost", l.path, err)
-	}
-	return nil
-}
-
-// Close syncs and closes the file. An Append under way has its line in it or returns
-// ErrClosed, as all later ones do.
-func (l *Log) Close() error {
-	l.mu.Lock()
-	closed := l.closed
-	l.closed = true
-	l.mu.Unlock()
-	if closed {
-		return ErrClosed
-	}
-	close(l.stop)
-	l.stopped.Wait()
-	l.syncing.Lock() // a Reopen under way ends first
-	defer l.syncing.Unlock()
-	l.turn <- struct{}{}
-	defer func() { <-l.turn }()
-	err := l.finish()
-	l.f = nil
-	if err != nil {
-		return fmt.Errorf("closing the audit log %s: %w", l.path, err)
-	}
-	return nil
-}
-
-// finish syncs and closes the file. It has the turn, and syncing.
-func (l *Log) finish() error {
-	var err error
-	if l.dirty {
-		err = l.f.Sync()
-	}
-	return errors.Join(err, l.f.Close())
 }
