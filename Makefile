@@ -5,7 +5,7 @@ BIN := bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -X keysetd.example/internal/version.Version=$(VERSION)
 BENCHFLAGS ?=
-FUZZTIME ?= 60s
+FUZZTIME ?= 10m
 
 .PHONY: help run build test lint bench soak generate clean deps-run deps-test
 

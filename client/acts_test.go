@@ -17,6 +17,7 @@ import (
 
 	v1 "keysetd.example/api/v1"
 	"keysetd.example/client"
+	"keysetd.example/client/internal/clienttest"
 	"keysetd.example/rotation"
 )
 
@@ -158,7 +159,7 @@ func TestWhatIsSentTwice(t *testing.T) {
 // read. It counts the POST requests.
 func forgetful(t *testing.T) (socket string, sent *atomic.Int64) {
 	t.Helper()
-	socket, sent = socketPath(t), new(atomic.Int64)
+	socket, sent = clienttest.SocketPath(t), new(atomic.Int64)
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)

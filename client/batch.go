@@ -5,19 +5,12 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/go-json-experiment/json"
-
 	v1 "keysetd.example/api/v1"
 )
 
-// SignClientAssertion has the keyset sign an assertion by which a client authenticates at a token
-// endpoint (RFC 7523). Each has a jti of its own, also if the request is sent again.
-func (c *Client) SignClientAssertion(ctx context.Context, keyset string, req *v1.ClientAssertionRequest) (*v1.ClientAssertionReply, error) {
-	return post[v1.ClientAssertionReply](ctx, c, path(keyset)+"/client-assertion", req, repeatable)
-}
-
 // Batch has the keyset do up to 256 requests, 1 MiB together. Each has its own result, in the
 // order of the items; an error is of the batch as a whole. Claims become payloads byte for byte.
+// (Concurrent calls of SignJWT and its like become batches by themselves.)
 func (c *Client) Batch(ctx context.Context, keyset string, req *v1.BatchRequest) (*v1.BatchReply, error) {
 	body := []byte(`{"items":[`)
 	for i, item := range req.Items {
@@ -30,19 +23,19 @@ func (c *Client) Batch(ctx context.Context, keyset string, req *v1.BatchRequest)
 		}
 		body = append(body, one...)
 	}
-	return call[v1.BatchReply](ctx, c, http.MethodPost, path(keyset)+"/batch", append(body, "]}"...), repeatable)
+	body = append(body, "]}"...)
+	return retried(ctx, c, func() (*v1.BatchReply, error) {
+		return call[v1.BatchReply](ctx, c, http.MethodPost, path(keyset)+"/batch", body, repeatable)
+	})
 }
 
 // itemBody writes an item. A jwt is written as jwtBody does, with its claims as they are.
 func itemBody(item v1.BatchItem) ([]byte, error) {
 	rest := item
 	rest.JWT = nil
-	body, err := json.Marshal(&rest)
-	if err != nil {
-		return nil, fmt.Errorf("writing the request: %w", err)
-	}
-	if item.JWT == nil {
-		return body, nil
+	body, err := requestBody(&rest)
+	if err != nil || item.JWT == nil {
+		return body, err
 	}
 	jwt, err := jwtBody(item.JWT)
 	if err != nil {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,10 +9,11 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
-	"strings"
 	"syscall"
 
 	"github.com/go-json-experiment/json"
+
+	v1 "keysetd.example/api/v1"
 )
 
 // maxReply bounds what is read of a reply, in bytes. The list of a thousand keysets fits.
@@ -31,15 +33,33 @@ func get[R any](ctx context.Context, c *Client, path string) (*R, error) {
 }
 
 func post[R any](ctx context.Context, c *Client, path string, req any, again repetition) (*R, error) {
-	body, err := json.Marshal(req)
+	body, err := requestBody(req)
 	if err != nil {
-		return nil, fmt.Errorf("writing the request: %w", err)
+		return nil, err
 	}
 	return call[R](ctx, c, http.MethodPost, path, body, again)
 }
 
 func call[R any](ctx context.Context, c *Client, method, path string, body []byte, again repetition) (*R, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://keysetd"+path, strings.NewReader(string(body)))
+	raw, err := c.exchange(ctx, method, path, body, again)
+	if err != nil {
+		return nil, err
+	}
+	return read[R](c, raw)
+}
+
+// read decodes a reply. A newer daemon may say more than this client knows, so unknown members pass.
+func read[R any](c *Client, raw []byte) (*R, error) {
+	reply := new(R)
+	if err := json.Unmarshal(raw, reply); err != nil {
+		return nil, fmt.Errorf("reading keysetd's reply on %s: %w", c.socket, err)
+	}
+	return reply, nil
+}
+
+// exchange sends one request and returns its reply's body.
+func (c *Client) exchange(ctx context.Context, method, path string, body []byte, again repetition) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://keysetd"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("writing the request: %w", err)
 	}
@@ -59,20 +79,25 @@ func call[R any](ctx context.Context, c *Client, method, path string, body []byt
 		return nil, c.unreachable(ctx, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, c.problem(resp, raw)
+		err = c.problem(resp, raw)
+		if _, told := errors.AsType[*v1.Error](err); told {
+			c.reached.Store(true)
+		}
+		return nil, err
 	}
-	// A newer daemon may say more than this client knows, so unknown members pass.
-	reply := new(R)
-	if err := json.Unmarshal(raw, reply); err != nil {
-		return nil, fmt.Errorf("reading keysetd's reply on %s: %w", c.socket, err)
-	}
-	return reply, nil
+	c.reached.Store(true)
+	return raw, nil
+}
+
+// waited says of a call whose context ended what it was waiting for.
+func (c *Client) waited(ctx context.Context) error {
+	return fmt.Errorf("waiting for keysetd on %s: %w", c.socket, context.Cause(ctx))
 }
 
 // unreachable says which socket it was, and what to do.
 func (c *Client) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("waiting for keysetd on %s: %w", c.socket, context.Cause(ctx))
+		return c.waited(ctx)
 	}
 	var urlErr *url.Error
 	if errors.As(err, &urlErr) {

@@ -3,6 +3,32 @@
 //	c, err := client.Dial("")
 //	reply, err := c.SignJWT(ctx, "default", &v1.JWTRequest{Claims: claims})
 //	if errors.Is(err, client.ErrNotGranted) { … }
+//
+// # What follows a rotation and what is pinned
+//
+// SignJWT, Sign and SignClientAssertion without a kid use whichever key signs at that moment, and
+// say in the reply which one it was: a rotation goes unnoticed. A request with a kid, and a Signer,
+// are pinned to one key. Once that key no longer signs they fail with ErrKidNotActive, and the
+// caller asks for the key anew. Packages keysetdjose, keysetdjwt and keysetdoauth2 follow rotation.
+//
+// # What is retried
+//
+// Signing and decrypting may be repeated: nothing is changed by it. They are asked for again where
+// the connection was lost before the answer, as at a restart of the daemon, and where the answer
+// was unavailable, overloaded or not_ready with a time after which to ask again. The pauses begin
+// at 50 ms and double up to 2 s, are no shorter than the daemon wishes, and are lengthened at random
+// by up to a half, so that callers do not come back all at once. It ends with the context, at once where
+// its deadline would pass in the pause or the daemon wishes for more than 5 s, and after as many
+// retries as WithRetries says. A daemon that has never answered this client is not waited for.
+// rate_limited is not retried, since asking again is what the limit is about. What operators do,
+// and reading, is not retried either.
+//
+// # What is gathered
+//
+// Calls of SignJWT, Sign and SignClientAssertion go out alone and at once while fewer than
+// WithInFlight says are under way for their keyset. Those that come meanwhile wait and go together,
+// as one batch, as soon as one of these returns: so a lone call waits for nothing, and many callers
+// cost few round trips. Each call keeps its own context, result and error. Who gives up leaves alone.
 package client
 
 import (
@@ -12,10 +38,9 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
-
-	"github.com/go-json-experiment/json"
 
 	v1 "keysetd.example/api/v1"
 )
@@ -29,14 +54,17 @@ const (
 
 // Client speaks to one daemon. Its methods may be called from many goroutines.
 type Client struct {
-	socket string
-	http   *http.Client
+	socket  string
+	http    *http.Client
+	gather  *gatherer
+	retries int
+	reached atomic.Bool // it has answered once
 }
 
 // Dial returns a client for the daemon at socket. An empty socket stands for the one that
 // KEYSETD_SOCKET names, or else DefaultSocket. Nothing is connected yet: the daemon may
 // start after its callers, and it may be restarted under them.
-func Dial(socket string) (*Client, error) {
+func Dial(socket string, options ...Option) (*Client, error) {
 	if socket == "" {
 		socket = os.Getenv(SocketVariable)
 	}
@@ -46,7 +74,11 @@ func Dial(socket string) (*Client, error) {
 	if limit := len(syscall.RawSockaddrUnix{}.Path) - 1; len(socket) > limit {
 		return nil, fmt.Errorf("the path of keysetd's socket, %s, has %d bytes and a socket's can have %d", socket, len(socket), limit)
 	}
-	c := &Client{socket: socket}
+	c := &Client{socket: socket, retries: defaultRetries}
+	c.gather = newGatherer(defaultInFlight, wire{c})
+	for _, option := range options {
+		option(c)
+	}
 	c.http = &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
@@ -66,21 +98,6 @@ func (c *Client) Close() error {
 
 // Socket is the path of the daemon's socket.
 func (c *Client) Socket() string { return c.socket }
-
-// SignJWT has the keyset sign claims or a signing input. The claims become the token's
-// payload byte for byte.
-func (c *Client) SignJWT(ctx context.Context, keyset string, req *v1.JWTRequest) (*v1.JWTReply, error) {
-	body, err := jwtBody(req)
-	if err != nil {
-		return nil, err
-	}
-	return call[v1.JWTReply](ctx, c, http.MethodPost, path(keyset)+"/jwt", body, repeatable)
-}
-
-// Sign has the keyset sign a payload or a digest.
-func (c *Client) Sign(ctx context.Context, keyset string, req *v1.SignRequest) (*v1.SignReply, error) {
-	return post[v1.SignReply](ctx, c, path(keyset)+"/sign", req, repeatable)
-}
 
 // Keysets returns the state of every keyset that the caller may read, and of the tokens.
 func (c *Client) Keysets(ctx context.Context) (*v1.KeysetList, error) {
@@ -105,27 +122,3 @@ func (c *Client) Accept(ctx context.Context, token, serial string) (*v1.Token, e
 }
 
 func path(keyset string) string { return "/v1/keysets/" + url.PathEscape(keyset) }
-
-// jwtBody writes req. The claims are put in as they are, where an encoder would compact
-// them and so change what is signed.
-func jwtBody(req *v1.JWTRequest) ([]byte, error) {
-	rest := *req
-	rest.Claims = nil
-	body, err := json.Marshal(&rest)
-	if err != nil {
-		return nil, fmt.Errorf("writing the request: %w", err)
-	}
-	if len(req.Claims) == 0 {
-		return body, nil
-	}
-	if !req.Claims.IsValid() { // or they could end early and become members of the request
-		return nil, fmt.Errorf("writing the request: %w", &v1.Error{
-			Reason: v1.BadClaims, Field: "/claims", Detail: "the claims are not valid JSON with each member once, so they were not sent",
-		})
-	}
-	spliced := append([]byte(`{"claims":`), req.Claims...)
-	if len(body) > len("{}") {
-		spliced = append(spliced, ',')
-	}
-	return append(spliced, body[1:]...), nil
-}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -21,53 +20,18 @@ import (
 
 	v1 "keysetd.example/api/v1"
 	"keysetd.example/client"
+	"keysetd.example/client/internal/clienttest"
 	"keysetd.example/hsm"
 	"keysetd.example/internal/keyspec"
-	"keysetd.example/signing/door"
 	"keysetd.example/signing/signingtest"
 )
-
-func socketPath(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "ksc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return filepath.Join(dir, "s")
-}
-
-// serve answers on socket until the function it returns is called.
-func serve(t *testing.T, w *signingtest.World, socket string) (stop func()) {
-	t.Helper()
-	l, err := door.Listen(socket, 0o600, -1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := door.New(door.Config{Service: w.Service, Metrics: door.NewMetrics(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	var serving sync.WaitGroup
-	serving.Go(func() { server.Serve(l) })
-	stop = sync.OnceFunc(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		server.Shutdown(ctx)
-		serving.Wait()
-	})
-	t.Cleanup(stop)
-	return stop
-}
 
 func open(t *testing.T) (*client.Client, *signingtest.World) {
 	t.Helper()
 	w := signingtest.New(t, signingtest.All(uint32(os.Getuid())))
-	socket := socketPath(t)
-	serve(t, w, socket)
-	c, err := client.Dial(socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c, w
+	socket := clienttest.SocketPath(t)
+	clienttest.Serve(t, w, socket)
+	return clienttest.Dial(t, socket), w
 }
 
 func claims(more string) jsontext.Value {
@@ -120,7 +84,7 @@ var sentinels = map[v1.Reason]error{
 	v1.KidNotActive: client.ErrKidNotActive, v1.PurposeMismatch: client.ErrPurposeMismatch, v1.NotGranted: client.ErrNotGranted,
 	v1.NotReady: client.ErrNotReady, v1.Unavailable: client.ErrUnavailable, v1.Overloaded: client.ErrOverloaded,
 	v1.NotYet: client.ErrNotYet, v1.RateLimited: client.ErrRateLimited, v1.Frozen: client.ErrFrozen, v1.KidUnknown: client.ErrKidUnknown,
-	v1.BadConfiguration: client.ErrBadConfiguration,
+	v1.BadConfiguration: client.ErrBadConfiguration, v1.DecryptionFailed: client.ErrDecryptionFailed,
 	v1.DeadlineExceeded: client.ErrDeadlineExceeded, v1.AuditFailed: client.ErrAuditFailed, v1.Internal: client.ErrInternal,
 }
 
@@ -149,6 +113,7 @@ func TestErrorsComeBackWhole(t *testing.T) {
 	if !errors.Is(err, client.ErrIssuerMismatch) || !ok || e.Field != "/claims/iss" || e.Detail == "" {
 		t.Errorf("%+v", err)
 	}
+	c = clienttest.Dial(t, c.Socket(), client.WithRetries(0))
 	w.Keys[keyspec.P256].Fail(hsm.ErrOverloaded)
 	_, err = c.SignJWT(t.Context(), "default", &v1.JWTRequest{Claims: claims("")})
 	if e, _ := errors.AsType[*v1.Error](err); !errors.Is(err, client.ErrOverloaded) || e.RetryAfterMillis != 100 {
@@ -182,7 +147,7 @@ func TestClaimsCannotBreakOut(t *testing.T) {
 }
 
 func TestUnreachable(t *testing.T) {
-	dir := filepath.Dir(socketPath(t))
+	dir := filepath.Dir(clienttest.SocketPath(t))
 	refused := filepath.Join(dir, "refused")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: refused})
 	if err != nil {
@@ -235,14 +200,14 @@ func TestCallersDeadline(t *testing.T) {
 // costs nobody a call.
 func TestDaemonRestarted(t *testing.T) {
 	w := signingtest.New(t, signingtest.All(uint32(os.Getuid())))
-	socket := socketPath(t)
+	socket := clienttest.SocketPath(t)
 	c, err := client.Dial(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	for range 20 {
-		stop := serve(t, w, socket)
+		stop := clienttest.Serve(t, w, socket)
 		for range 3 {
 			if _, err := c.SignJWT(t.Context(), "default", &v1.JWTRequest{Claims: claims("")}); err != nil {
 				t.Fatal(err)
@@ -254,7 +219,7 @@ func TestDaemonRestarted(t *testing.T) {
 
 // The same where the old daemon's end is noticed only once the request is written.
 func TestConnectionEndsUnderARequest(t *testing.T) {
-	socket := socketPath(t)
+	socket := clienttest.SocketPath(t)
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)
@@ -299,7 +264,7 @@ func TestConnectionEndsUnderARequest(t *testing.T) {
 }
 
 func TestSomethingElseAnswers(t *testing.T) {
-	socket := socketPath(t)
+	socket := clienttest.SocketPath(t)
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)

@@ -41,6 +41,7 @@ var (
 	ErrFrozen               error = &v1.Error{Reason: v1.Frozen}
 	ErrKidUnknown           error = &v1.Error{Reason: v1.KidUnknown}
 	ErrBadConfiguration     error = &v1.Error{Reason: v1.BadConfiguration}
+	ErrDecryptionFailed     error = &v1.Error{Reason: v1.DecryptionFailed}
 	ErrAuditFailed          error = &v1.Error{Reason: v1.AuditFailed}
 	ErrInternal             error = &v1.Error{Reason: v1.Internal}
 )

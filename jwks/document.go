@@ -100,17 +100,9 @@ func (k Key) entries(opts Options) ([]jose.JSONWebKey, error) {
 	if k.KID == "" {
 		return nil, errors.New("the kid is empty")
 	}
-	jwk := jose.JSONWebKey{Key: k.Public, Use: string(k.Use)}
-	if len(k.Chain) > 0 {
-		if jwk.Certificates, err = x5c.Parse(k.Chain, k.Public); err != nil {
-			return nil, err
-		}
-		sum := sha256.Sum256(k.Chain[0])
-		jwk.CertificateThumbprintSHA256 = sum[:]
-		if opts.X5T {
-			sum := sha1.Sum(k.Chain[0])
-			jwk.CertificateThumbprintSHA1 = sum[:]
-		}
+	jwk, err := k.nameless(opts)
+	if err != nil {
+		return nil, err
 	}
 	var jwks []jose.JSONWebKey
 	add := func(kid, alg string) {
@@ -132,6 +124,42 @@ func (k Key) entries(opts Options) ([]jose.JSONWebKey, error) {
 		return nil, fmt.Errorf("use %q is none that is published; the uses are %q and %q", k.Use, Signature, Encryption)
 	}
 	return jwks, nil
+}
+
+// nameless is the JWK of k without kid and alg.
+func (k Key) nameless(opts Options) (jwk jose.JSONWebKey, err error) {
+	jwk = jose.JSONWebKey{Key: k.Public, Use: string(k.Use)}
+	if len(k.Chain) == 0 {
+		return jwk, nil
+	}
+	if jwk.Certificates, err = x5c.Parse(k.Chain, k.Public); err != nil {
+		return jwk, err
+	}
+	sum := sha256.Sum256(k.Chain[0])
+	jwk.CertificateThumbprintSHA256 = sum[:]
+	if opts.X5T {
+		sum := sha1.Sum(k.Chain[0])
+		jwk.CertificateThumbprintSHA1 = sum[:]
+	}
+	return jwk, nil
+}
+
+// JWK is k alone, as it is used with alg: its entry in the document, with alg also where the
+// entry has none because it serves several.
+func (k Key) JWK(alg string) ([]byte, error) {
+	if _, err := specOf(k.Public); err != nil {
+		return nil, fmt.Errorf("making the JWK of key %q: %w", k.KID, err)
+	}
+	jwk, err := k.nameless(Options{})
+	if err != nil {
+		return nil, fmt.Errorf("making the JWK of key %q: %w", k.KID, err)
+	}
+	jwk.KeyID, jwk.Algorithm = k.KID, alg
+	body, err := jwk.MarshalJSON()
+	if err != nil {
+		return nil, fmt.Errorf("encoding the JWK of key %q: %w", k.KID, err)
+	}
+	return body, nil
 }
 
 // same reports whether other is this key again.

@@ -34,20 +34,25 @@ func (d Document) rotatable(act Act, policy Policy, now time.Time) (number int, 
 	case !d.Removed.IsZero() || !signing:
 		return 0, false, refusal(RefusedNotYet, time.Time{}, "no generation of keyset %s signs that could be replaced; `keysetctl status %s` says why", d.Keyset, d.Keyset)
 	case frozen:
-		return 0, false, refusal(RefusedFrozen, d.FrozenUntil, "keyset %s is frozen until %s; thaw it first", d.Keyset, d.FrozenUntil.Format(time.RFC3339))
+		return 0, false, refusal(RefusedFrozen, d.FrozenUntil, "keyset %s is frozen until %s; thaw it first", d.Keyset, instant(d.FrozenUntil))
 	case next < 0 || d.Generations[next].Published.IsZero():
 		return 0, false, refusal(RefusedNotYet, time.Time{}, "the next generation of keyset %s is not made yet; `keysetctl plan %s` says when it is", d.Keyset, d.Keyset)
 	}
 	g := d.Generations[next]
 	if at := d.mayRotate(g, policy); now.Before(at) {
-		return 0, false, refusal(RefusedNotYet, at, "generation %d of keyset %s was published at %s and may sign from %s, in %s, when its lead is over",
-			g.Number, d.Keyset, g.Published.Format(time.RFC3339), at.Format(time.RFC3339), at.Sub(now).Round(time.Second))
+		return 0, false, refusal(RefusedNotYet, at, "generation %d of keyset %s was published at %s and may sign from %s on, when its lead is over",
+			g.Number, d.Keyset, g.Published.Format(time.RFC3339), instant(at))
 	}
 	if _, at, ok := d.manual(policy, now); !ok {
-		return 0, false, refusal(RefusedRateLimited, at, "%d rotations by hand a day are allowed for keyset %s, %d of them at once; the next one is possible at %s, in %s",
-			policy.ManualPerDay, d.Keyset, policy.ManualBurst, at.Format(time.RFC3339), at.Sub(now).Round(time.Second))
+		return 0, false, refusal(RefusedRateLimited, at, "%d rotations by hand a day are allowed for keyset %s, %d of them at once; the next one is possible at %s",
+			policy.ManualPerDay, d.Keyset, policy.ManualBurst, instant(at))
 	}
 	return g.Number, false, nil
+}
+
+// instant writes when something is possible, rounded up to the second: then it is.
+func instant(at time.Time) string {
+	return at.Add(time.Second - 1).Truncate(time.Second).Format(time.RFC3339)
 }
 
 // rotate activates a generation that rotatable found.

@@ -48,7 +48,7 @@ func TestRotatable(t *testing.T) {
 	}{
 		{name: "the lead is over", doc: document(gen(1, Active), gen(2, Pending)), now: "6h", want: 2},
 		{name: "not by a nanosecond", doc: document(gen(1, Active), gen(2, Pending)), now: "5h59m59.999999999s", kind: RefusedNotYet, at: "6h", words: []string{"generation 2", "2026-03-01T12:00:00Z", "2026-03-01T18:00:00Z"}},
-		{name: "not known by then", doc: document(gen(1, Active), gen(2, Pending, knownFrom("9h"))), now: "7h", kind: RefusedNotYet, at: "9h", words: []string{"in 2h"}},
+		{name: "not known by then", doc: document(gen(1, Active), gen(2, Pending, knownFrom("9h"))), now: "7h", kind: RefusedNotYet, at: "9h", words: []string{"may sign from 2026-03-01T21:00:00Z on, when its lead is over"}},
 		{name: "verifiers said to cache for longer, not put down yet", doc: document(gen(1, Active), gen(2, Pending, knownFrom("7h"))), policy: func() Policy { p := testPolicy(); p.VerifierCache = time.Hour; return p }(), now: "7h", kind: RefusedNotYet, at: "8h"},
 		{name: "the key that signs is meant", doc: document(gen(1, Active), gen(2, Pending)), act: kid("kid-1"), now: "6h", want: 2},
 		{name: "it was done before", doc: document(gen(1, Retired), gen(2, Active)), act: kid("kid-1"), now: "6h", done: true},
@@ -64,7 +64,7 @@ func TestRotatable(t *testing.T) {
 		{name: "nothing signs", doc: document(gen(2, Pending)), now: "6h", kind: RefusedNotYet},
 		{name: "removed", doc: removed(gen(1, Active), gen(2, Pending)), now: "6h", kind: RefusedNotYet},
 		{name: "static", doc: document(gen(1, Active)), policy: staticPolicy(rsaA, ecX), now: "6h", kind: RefusedBadRequest},
-		{name: "too often", doc: spent, now: "7h", kind: RefusedRateLimited, at: "11h48m", words: []string{"5 rotations", "4h48m"}},
+		{name: "too often", doc: spent, now: "7h", kind: RefusedRateLimited, at: "11h48m", words: []string{"5 rotations", "possible at 2026-03-01T23:48:00Z"}},
 		{name: "and then", doc: spent, now: "11h48m", want: 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -308,5 +308,17 @@ func TestRemoveAndRestore(t *testing.T) {
 	forever.RetainUntilRevoked, forever.Retain = true, 0
 	if kept, _ := document(gen(1, Active)).remove(by, forever, t0); !kept.farewell().RetainUntilRevoked {
 		t.Error("it was to stay until revoked")
+	}
+}
+
+// When something is possible is told rounded up: whoever comes then is not too early.
+func TestInstantIsRoundedUp(t *testing.T) {
+	whole := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for at, want := range map[time.Time]string{
+		whole: "2026-03-01T12:00:00Z", whole.Add(1): "2026-03-01T12:00:01Z", whole.Add(999 * time.Millisecond): "2026-03-01T12:00:01Z",
+	} {
+		if got := instant(at); got != want {
+			t.Errorf("%v: %s, want %s", at, got, want)
+		}
 	}
 }

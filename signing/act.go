@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -34,9 +35,13 @@ type act struct {
 
 	granted jose.SignatureAlgorithm // the algorithm that a decision covers
 	key     *activeKey              // nil until one is chosen
-	digest  []byte                  // the SHA-256 of what is signed, or what the caller hashed
+	digest  []byte                  // the SHA-256 of what is signed or decrypted, or what the caller hashed
 	facts   claimFacts
-	share   hsm.Share // of the token's time; without an owner until the act is permitted
+
+	keyAlg    jose.KeyAlgorithm // of a message that is decrypted
+	recipient *recipient        // nil until it is known which key decrypts
+
+	share hsm.Share // of the token's time; without an owner until the act is permitted
 }
 
 // begin enters an act; it must leave. (It is small enough to be inlined, which keeps the act off
@@ -53,6 +58,17 @@ func (a *act) alg() jose.SignatureAlgorithm {
 	return a.key.alg
 }
 
+// usedKID is the key that the act signs or decrypts with; "" where it is not known, or there is none.
+func (a *act) usedKID() string {
+	switch {
+	case a.key != nil:
+		return a.key.kid
+	case a.recipient != nil:
+		return a.recipient.KID
+	}
+	return ""
+}
+
 // authorise decides whether the caller may do this at all. With no algorithm in the
 // request, one that is granted suffices; choose asks again for the one it comes to.
 //
@@ -62,6 +78,9 @@ func (a *act) authorise(alg jose.SignatureAlgorithm) error {
 	if len(a.keyset) > maxName {
 		a.keyset = Clip(a.keyset)
 		return refuse(v1.BadRequest, "", "the keyset's name is longer than %d bytes", maxName)
+	}
+	if a.keyset == "" && a.operation != policy.Admin { // over HTTP no path is without
+		return missingKeyset("/keyset")
 	}
 	if a.operation == OpBatch {
 		return a.decideBatch()
@@ -100,11 +119,19 @@ func (a *act) open(purposes ...Purpose) (*keyset, error) {
 			return ks, nil
 		}
 	}
-	return nil, refuse(v1.PurposeMismatch, "", "keyset %s has purpose %s, which does not serve operation %s", a.keyset, ks.purpose, a.operation)
+	return nil, refuse(v1.PurposeMismatch, "", "keyset %s has purpose %s, which does not serve operation %s; ask a keyset of purpose %s",
+		a.keyset, ks.purpose, a.operation, strings.Join(texts(purposes), " or "))
 }
 
 func unknownKeyset(name string) error {
-	return refuse(v1.KeysetUnknown, "", "no keyset %s is configured; GET /v1/keysets lists those there are", quote(name))
+	if name == "" {
+		return missingKeyset("/keyset")
+	}
+	return refuse(v1.KeysetUnknown, "", "no keyset %s is configured; `keysetctl status` lists those there are", quote(name))
+}
+
+func missingKeyset(field string) error {
+	return refuse(v1.BadRequest, field, "keyset is missing; name the keyset that is to do it")
 }
 
 // choose settles which key signs, and that the caller may use its algorithm.
@@ -155,7 +182,7 @@ func (a *act) signed(ctx context.Context, d []byte) ([]byte, error) {
 func (a *act) record(e *v1.Error) audit.Record {
 	r := audit.Record{
 		Time:      a.start,
-		Caller:    audit.Caller{UID: a.caller.UID, GID: a.caller.GID, PID: a.caller.PID},
+		Caller:    audit.Caller{UID: a.caller.UID, GID: a.caller.GID, PID: a.caller.PID, Exe: a.caller.Exe},
 		Operation: string(a.operation),
 		Keyset:    a.keyset,
 		Token:     a.token,
@@ -164,9 +191,10 @@ func (a *act) record(e *v1.Error) audit.Record {
 		JTI:       a.facts.jti,
 		Exp:       a.facts.exp,
 	}
-	if a.key != nil {
-		r.KID, r.Alg = a.key.kid, string(a.key.alg)
+	if kid := a.usedKID(); kid != "" {
+		r.KID = kid
 	}
+	r.Alg = cmp.Or(string(a.alg()), string(a.keyAlg))
 	var reason v1.Reason
 	if e != nil {
 		reason, r.Reason, r.Detail = e.Reason, string(e.Reason), e.Detail

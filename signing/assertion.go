@@ -68,9 +68,9 @@ func (s AssertionSettings) withDefaults(maxToken time.Duration) AssertionSetting
 
 // SignClientAssertion makes a JWT by which a client authenticates at a token endpoint (RFC 7523
 // §3), as operation client-assertion.
-func (s *Service) SignClientAssertion(ctx context.Context, caller policy.Caller, keyset string, req *v1.ClientAssertionRequest) (*v1.ClientAssertionReply, error) {
+func (s *Service) SignClientAssertion(ctx context.Context, caller policy.Caller, keyset string, req *v1.ClientAssertionRequest) (_ *v1.ClientAssertionReply, err error) {
 	a := s.begin(caller, policy.ClientAssertion, keyset)
-	defer a.leave()
+	defer s.finish(ctx, a, &err)
 	reply, err := s.signAssertion(ctx, a, req)
 	if err = s.end(ctx, a, err); err != nil {
 		return nil, err
@@ -86,27 +86,17 @@ func (s *Service) signAssertion(ctx context.Context, a *act, req *v1.ClientAsser
 	if err != nil {
 		return nil, err
 	}
-	lifetime, err := ks.assertion.judge(req)
+	header, r, err := a.composeAssertion(ks, req)
 	if err != nil {
 		return nil, err
 	}
-	if req.ClientID == ks.rules.issuer {
-		// To whoever trusts the issuer it would be one of its tokens, and those are operation jwt's.
-		return nil, refuse(v1.BadRequest, "/client_id", "client_id %s is the keyset's own issuer; an assertion is made for a client", quote(req.ClientID))
-	}
-	if err := a.choose(ks, jose.SignatureAlgorithm(req.Alg), req.KID, "/kid"); err != nil {
-		return nil, err
-	}
-	claims := a.assert(req, ks.assertion, lifetime)
-	header := a.key.header.with(askedHeader{typ: ks.assertion.Typ})
-	err = a.permit(policy.Request{Typ: ks.assertion.Typ, ClientID: req.ClientID, Claims: claims, Header: header.raw})
-	if err != nil {
+	if err := a.permit(r); err != nil {
 		return nil, err
 	}
 	if err := a.outlive(ctx, ks); err != nil {
 		return nil, err
 	}
-	token, err := a.compact(ctx, header, claims)
+	token, err := a.compact(ctx, header, r.Claims)
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +104,25 @@ func (s *Service) signAssertion(ctx context.Context, a *act, req *v1.ClientAsser
 		ClientAssertion: token, ClientAssertionType: ClientAssertionType,
 		KID: a.key.kid, Alg: string(a.key.alg), ExpiresAt: time.Unix(a.facts.exp, 0).UTC(),
 	}, nil
+}
+
+// composeAssertion judges the request, chooses the key, and returns the header of the assertion, and
+// what the policy is to judge, with the claims.
+func (a *act) composeAssertion(ks *keyset, req *v1.ClientAssertionRequest) (header jwsHeader, r policy.Request, err error) {
+	lifetime, err := ks.assertion.judge(req)
+	if err != nil {
+		return header, r, err
+	}
+	if req.ClientID == ks.rules.issuer {
+		// To whoever trusts the issuer it would be one of its tokens, and those are operation jwt's.
+		return header, r, refuse(v1.BadRequest, "/client_id", "client_id %s is the keyset's own issuer; an assertion is made for a client", quote(req.ClientID))
+	}
+	if err := a.choose(ks, jose.SignatureAlgorithm(req.Alg), req.KID, "/kid"); err != nil {
+		return header, r, err
+	}
+	claims := a.assert(req, ks.assertion, lifetime)
+	header = a.key.header.with(askedHeader{typ: ks.assertion.Typ})
+	return header, policy.Request{Typ: ks.assertion.Typ, ClientID: req.ClientID, Claims: claims, Header: header.raw}, nil
 }
 
 // judge decides whether a request can become an assertion, and returns how long it is to live.

@@ -217,7 +217,7 @@ func TestHeaderBySettings(t *testing.T) {
 	der := certificate(t)
 	cert := base64.StdEncoding.EncodeToString(der)
 	ks.Active[0].Chain = [][]byte{der, der}
-	ks.Header = signing.HeaderSettings{NoKID: true, X5C: true, JKU: "https://a.example/j", Allow: []string{"trace"}, Types: []string{"at+jwt", "client-authentication+jwt"}}
+	ks.Header = signing.HeaderSettings{NoKID: true, X5C: true, JKU: "https://a.example/j", Allow: []string{"trace"}, Types: []string{"at+jwt"}}
 	ks.Assertion.Typ = "client-authentication+jwt"
 	w.Service.Swap(w.StateOf(t, []signing.Keyset{ks}, signingtest.All(uid)))
 	tail := `,"x5c":["` + cert + `","` + cert + `"],"jku":"https://a.example/j"`
@@ -252,7 +252,7 @@ func TestHeaderBySettings(t *testing.T) {
 	_, err = jwtWith(map[string]string{"typ": `"JWT"`})
 	expect(t, "asked for", err, v1.BadHeader, "/header/typ")
 	_, err = jwtWith(map[string]string{"typ": `"at+jwt"`, "x5c": `["` + cert + `"]`})
-	expect(t, "x5c of the caller's", err, v1.BadHeader, "/header")
+	expect(t, "x5c of the caller's", err, v1.BadHeader, "/header/x5c")
 
 	// The same as a signing input, and with what is not the keyset's.
 	input := token[:strings.LastIndex(token, ".")]

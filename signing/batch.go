@@ -48,10 +48,10 @@ func (s *Service) Batch(ctx context.Context, caller policy.Caller, keyset string
 }
 
 // admitBatch refuses a batch of which no item could be done, or of too many.
-func (s *Service) admitBatch(ctx context.Context, caller policy.Caller, keyset string, items int) error {
+func (s *Service) admitBatch(ctx context.Context, caller policy.Caller, keyset string, items int) (err error) {
 	a := s.begin(caller, OpBatch, keyset)
-	defer a.leave()
-	err := a.authorise("")
+	defer s.finish(ctx, a, &err)
+	err = a.authorise("")
 	if err == nil && (items < 1 || items > MaxBatch) {
 		err = refuse(v1.BadRequest, "/items", "the batch has %d items; it must have 1 to %d", items, MaxBatch)
 	}
@@ -71,14 +71,14 @@ func (a *act) decideBatch() error {
 		a.caller.UID, batchable[0], batchable[1], batchable[2], quote(a.keyset))
 }
 
-// item does one item. Its failure, a panic included, is its own.
+// item does one item. Its failure is its own, also a panic that finish cannot end because the audit
+// log panics: in a goroutine it would be the daemon's end.
 func (s *Service) item(ctx context.Context, caller policy.Caller, keyset string, i int, item v1.BatchItem) (result v1.BatchResult) {
 	op, member := operationOf(item)
 	defer func() {
 		if p := recover(); p != nil {
 			s.Logger.Error("panic in an item of a batch", "operation", op, "panic", p, "stack", string(debug.Stack()))
-			err := s.Refuse(ctx, caller, op, keyset, internal(fmt.Errorf("panic: %v", p)))
-			result = v1.BatchResult{Error: asError(err)}
+			result = v1.BatchResult{Error: internal(fmt.Errorf("panic: %v", p))}
 		}
 	}()
 	var err error

@@ -51,7 +51,7 @@ func (ks *keyset) choose(alg jose.SignatureAlgorithm, kid, kidField string, now 
 
 // notReady refuses what nothing can sign now; it names when alg can be had, or else when anything can.
 func (ks *keyset) notReady(alg jose.SignatureAlgorithm, now time.Time) *v1.Error {
-	const detail = "the keyset has no key that may sign yet; GET /v1/keysets/NAME tells why"
+	detail := "the keyset has no key that may sign yet; `keysetctl status " + ks.status.Name + "` tells why"
 	if alg == "" {
 		alg = ks.defaultAlg
 	}
@@ -65,7 +65,7 @@ func (ks *keyset) notReady(alg jose.SignatureAlgorithm, now time.Time) *v1.Error
 		}
 	}
 	if first.IsZero() {
-		return refuse(v1.NotReady, "", detail)
+		return refuse(v1.NotReady, "", "%s", detail)
 	}
 	return later(first, now, v1.NotReady, "", detail)
 }
@@ -78,10 +78,12 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// later refuses what can be had from at on.
+// later refuses what can be had from at on. The text and RetryAfterMillis agree on when: the next
+// whole second, so that whoever waits for either has waited long enough.
 func later(at, now time.Time, reason v1.Reason, field, what string) *v1.Error {
 	when := "from when on is not known yet"
 	if !at.IsZero() {
+		at = wholeSecond(at)
 		when = "ask again from " + stamp(at) + " on"
 	}
 	e := refuse(reason, field, "%s; %s", what, when)

@@ -20,7 +20,7 @@ func TestComing(t *testing.T) {
 	now := time.Now().Truncate(time.Second)
 	w.Service.Now = func() time.Time { return now }
 	at := now.Add(90*time.Minute - 300*time.Millisecond)
-	const retry = 90*60*1000 - 300
+	const retry = 90 * 60 * 1000                                 // to the whole second, as the date
 	date := now.Add(90 * time.Minute).UTC().Format(time.RFC3339) // rounded up: at this second it can be had
 
 	keysets := w.Keysets()[:1]
@@ -72,30 +72,14 @@ func TestComing(t *testing.T) {
 	ks.ComingKIDs = map[string]time.Time{"a": {}}
 	w.Service.Swap(w.StateOf(t, keysets, signingtest.All(uid)))
 	check("not ready, date unknown", request{"", ""}, v1.NotReady, "", 0, "")
-}
-
-// A keyset that decrypts is read like others, is ready as it says, and signs nothing.
-func TestKeysetThatDecrypts(t *testing.T) {
-	w := signingtest.New(t, signingtest.All(uid))
-	for _, decrypts := range []bool{true, false} {
-		w.Service.Swap(w.StateOf(t, []signing.Keyset{{Name: "enc", Purpose: signing.PurposeEnc, Decrypts: decrypts}}, signingtest.All(uid)))
-		ks, err := w.Service.Keyset(t.Context(), caller, "enc")
-		if err != nil || ks.Ready != decrypts || ks.Purpose != "enc" {
-			t.Errorf("decrypts %v: %+v, %v", decrypts, ks, err)
-		}
-		_, err = w.Service.SignJWT(t.Context(), caller, "enc", &v1.JWTRequest{Claims: claims("")})
-		expect(t, "jwt", err, v1.PurposeMismatch, "")
-		_, err = w.Service.Sign(t.Context(), caller, "enc", &v1.SignRequest{Payload: new("")})
-		expect(t, "sign", err, v1.PurposeMismatch, "")
-	}
+	check("not ready, whose", request{"", ""}, v1.NotReady, "", 0, "`keysetctl status default` tells why")
 }
 
 func TestRelationsChecked(t *testing.T) {
 	w := signingtest.New(t)
 	for name, ks := range map[string]signing.Keyset{
-		"no watermark":        {Purpose: signing.PurposeJWT, MaxTokenLifetime: time.Hour, Guaranteed: time.Hour - 1},
-		"negative":            {Purpose: signing.PurposeAny, MaxTokenLifetime: time.Hour, Guaranteed: -1},
-		"a jwt that decrypts": {Purpose: signing.PurposeJWT, MaxTokenLifetime: time.Hour, Decrypts: true},
+		"no watermark": {Purpose: signing.PurposeJWT, MaxTokenLifetime: time.Hour, Guaranteed: time.Hour - 1},
+		"negative":     {Purpose: signing.PurposeAny, MaxTokenLifetime: time.Hour, Guaranteed: -1},
 	} {
 		ks.Name = "a"
 		if _, err := signing.NewState(nil, []signing.Keyset{ks}, w.Metrics); err == nil || !strings.Contains(err.Error(), "keyset a: ") {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -20,14 +19,13 @@ const (
 	maxNesting = 64
 )
 
-// registered are the claims of RFC 7519 §4.1, whose types and values have rules here.
-var registered = [...]string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
-
 // claimRules are what a keyset says of claims.
 type claimRules struct {
 	issuer      string
 	anyIssuer   bool
 	maxLifetime time.Duration
+	// assertionLifetime is that of tokens that are client assertions, where iss is open.
+	assertionLifetime time.Duration
 }
 
 // claimFacts are the claims that others want to know of.
@@ -35,6 +33,10 @@ type claimFacts struct {
 	exp int64 // NumericDate, in seconds
 	nbf int64 // 0 where there is none
 	jti string
+	// client is the one that the claims speak for as a client assertion does: iss and sub, which
+	// are the same (RFC 7523 §3). Empty where they are not, and where iss is not open.
+	client   string
+	iss, sub string // where iss is open
 }
 
 // judgeClaims decides whether raw may be signed as a claims set. It is a pure function
@@ -56,12 +58,16 @@ func judgeClaims(raw []byte, rules claimRules, now time.Time) (claimFacts, error
 		return facts, malformedClaims(err)
 	}
 	seenExp := false
+	names := make(memberNames, 8) // as many need no memory of their own
 	for dec.PeekKind() != '}' {
 		token, err := dec.ReadToken()
 		if err != nil {
 			return facts, malformedClaims(err)
 		}
 		name := token.String()
+		if err := names.judge(name); err != nil {
+			return facts, err
+		}
 		value, err := dec.ReadValue()
 		if err != nil {
 			return facts, malformedClaims(err)
@@ -69,8 +75,8 @@ func judgeClaims(raw []byte, rules claimRules, now time.Time) (claimFacts, error
 		if err := judgeClaim(name, value, rules, now, &facts); err != nil {
 			return facts, err
 		}
-		if immense(value) {
-			return facts, badClaims("", "the claim %s has a number that no double holds; verifiers would each make something else of it", quote(name))
+		if inexact(value) {
+			return facts, badClaims("", "the claim %s has a number beyond ±%d, which verifiers would each make something else of (RFC 7493 §2.2); write it as a string", quote(name), maxExact)
 		}
 		seenExp = seenExp || name == "exp"
 	}
@@ -86,6 +92,13 @@ func judgeClaims(raw []byte, rules claimRules, now time.Time) (claimFacts, error
 	if !seenExp {
 		return facts, badClaims("/exp", "the claims have no exp; give it as whole seconds since 1970 (RFC 7519 §4.1.4)")
 	}
+	if facts.iss != facts.sub || facts.iss == "" {
+		return facts, nil
+	}
+	facts.client = facts.iss
+	if limit := now.Add(rules.assertionLifetime).Unix(); facts.exp > limit {
+		return facts, refuse(v1.LifetimeTooLong, "/claims/exp", "iss and sub are the same, which makes this a client assertion (RFC 7523 §3), and exp %d is %d seconds after the latest that the keyset allows for one, %d", facts.exp, facts.exp-limit, limit)
+	}
 	return facts, nil
 }
 
@@ -93,7 +106,7 @@ func judgeClaim(name string, value jsontext.Value, rules claimRules, now time.Ti
 	switch name {
 	case "exp":
 		exp, ok := integer(value)
-		if !ok {
+		if !ok || exp > maxExact {
 			return notInteger(name)
 		}
 		facts.exp = exp
@@ -105,7 +118,7 @@ func judgeClaim(name string, value jsontext.Value, rules claimRules, now time.Ti
 		}
 	case "nbf", "iat":
 		n, ok := integer(value)
-		if !ok || n < 0 {
+		if !ok || n < 0 || n > maxExact {
 			return notInteger(name)
 		}
 		if name == "nbf" {
@@ -119,24 +132,21 @@ func judgeClaim(name string, value jsontext.Value, rules claimRules, now time.Ti
 			iss, _ := text(value)
 			return refuse(v1.IssuerMismatch, "/claims/iss", "iss %s is not the keyset's issuer %q; leave iss out or make it equal", quote(iss), rules.issuer)
 		}
+		if rules.anyIssuer {
+			facts.iss, _ = text(value)
+		}
 	case "sub", "jti":
 		if value.Kind() != '"' {
 			return badClaims("/"+name, "%s must be a string", name)
 		}
 		if name == "jti" {
 			facts.jti, _ = text(value)
+		} else if rules.anyIssuer {
+			facts.sub, _ = text(value)
 		}
 	case "aud":
 		if !audience(value) {
 			return badClaims("/aud", "aud must be a string or an array of strings")
-		}
-	default:
-		// Verifiers that match names without regard to case, as Go's encoding/json does,
-		// would take "EXP" for exp, and so a value that nobody here has judged.
-		for _, r := range registered {
-			if strings.EqualFold(name, r) {
-				return badClaims("", "the claim %s differs from %q in case only; some verifiers take one for the other", quote(name), r)
-			}
 		}
 	}
 	return nil
@@ -147,7 +157,7 @@ func badClaims(pointer, format string, args ...any) error {
 }
 
 func notInteger(name string) error {
-	return badClaims("/"+name, "%s must be whole seconds since 1970, written as an integer that is not negative", name)
+	return badClaims("/"+name, "%s must be whole seconds since 1970, written as an integer from 0 to %d (2^53-1), which all verifiers read alike", name, maxExact)
 }
 
 func malformedClaims(err error) error {

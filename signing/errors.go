@@ -52,7 +52,7 @@ var tokenErrors = []struct {
 	{hsm.ErrWrongKey, v1.Internal, "the key on the token is not the one on record; an operator has to look at keysetd's log", 0},
 	{hsm.ErrKeyNotFound, v1.Internal, "the active key is not on the token; an operator has to look at keysetd's log", 0},
 	{hsm.ErrBadSignature, v1.Internal, "the token returned a signature that does not verify, and it was not released; an operator has to look at keysetd's log", 0},
-	{hsm.ErrUnsupported, v1.AlgorithmUnavailable, "the token does not sign this way with this key; GET /v1/keysets/NAME lists the algorithms there are", 0},
+	{hsm.ErrUnsupported, v1.AlgorithmUnavailable, "the token does not sign this way with this key; `keysetctl status` lists the algorithms that each keyset has", 0},
 	{hsm.ErrTemplate, v1.Internal, "the key's attributes break the rules for private keys; an operator has to look at keysetd's log", 0},
 	{context.DeadlineExceeded, v1.DeadlineExceeded, "the time for this request ran out before the token answered", 0},
 	{context.Canceled, v1.DeadlineExceeded, "the caller went away before the token answered", 0},
@@ -66,7 +66,7 @@ func fromToken(err error) *v1.Error {
 			if full, ok := errors.AsType[*hsm.OverloadedError](err); ok {
 				retry = full.RetryAfter
 			}
-			return &v1.Error{Reason: row.reason, Detail: row.detail, RetryAfterMillis: retry.Milliseconds(), Cause: err}
+			return &v1.Error{Reason: row.reason, Detail: row.detail, RetryAfterMillis: millis(retry), Cause: err}
 		}
 	}
 	return internal(err)

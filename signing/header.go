@@ -15,6 +15,8 @@ const (
 	defaultTyp = "JWT"
 	// maxTyp bounds typ, in characters; the longest registered ones are half as long.
 	maxTyp = 64
+	// maxAllowed is the longest name that the configuration lets callers set.
+	maxAllowed = 64
 )
 
 // askedHeader is what a caller asks for in the header.
@@ -45,7 +47,7 @@ func (s HeaderSettings) judge(parameters map[string]jsontext.Value) (askedHeader
 			continue
 		}
 		if !slices.Contains(s.Allow, name) {
-			return asked, refuse(v1.BadHeader, "/header", "the header parameter %s is not the caller's to set; callers of this keyset set %s", quote(name), s.parameters())
+			return asked, refuse(v1.BadHeader, headerPointer(name), "the header parameter %s is not the caller's to set; callers of this keyset set %s%s", quote(name), s.parameters(), allowable(name))
 		}
 		if size += len(name) + len(value); size > maxMore {
 			return asked, refuse(v1.TooLarge, "/header", "the header parameters are more than the %d bytes that callers may set", maxMore)
@@ -65,21 +67,38 @@ func (s HeaderSettings) judge(parameters map[string]jsontext.Value) (askedHeader
 	return asked, nil
 }
 
+// headerPointer points at a header parameter (RFC 6901).
+func headerPointer(name string) string {
+	return string(jsontext.Pointer("/header").AppendToken(Clip(name)))
+}
+
+// allowable says what can be done about a parameter that callers may not set, if anything can.
+func allowable(name string) string {
+	if len(name) > maxAllowed || (HeaderSettings{Allow: []string{name}}).check() != nil {
+		return ""
+	}
+	return "; the administrator may add it to header.allow"
+}
+
 // judgeParameter holds a value to what every verifier reads alike.
 func judgeParameter(name string, value jsontext.Value) error {
 	switch {
 	case nesting(value) > maxNesting:
-		return refuse(v1.BadHeader, "/header", "the header parameter %s is nested more than %d deep", quote(name), maxNesting)
+		return refuse(v1.BadHeader, headerPointer(name), "the header parameter %s is nested more than %d deep", quote(name), maxNesting)
 	case !value.IsValid(): // duplicate names and bad UTF-8 included
-		return refuse(v1.BadHeader, "/header", "the header parameter %s is not valid JSON", quote(name))
-	case immense(value):
-		return refuse(v1.BadHeader, "/header", "the header parameter %s has a number that no double holds", quote(name))
+		return refuse(v1.BadHeader, headerPointer(name), "the header parameter %s is not valid JSON", quote(name))
+	case inexact(value):
+		return refuse(v1.BadHeader, headerPointer(name), "the header parameter %s has a number beyond ±%d, which verifiers would each make something else of (RFC 7493 §2.2); write it as a string", quote(name), maxExact)
 	}
 	return nil
 }
 
-// judgeTaken decides whether the keyset takes a token of this typ; "" stands for none.
+// judgeTaken decides whether the keyset takes a token of this typ; "" stands for none. No keyset
+// takes that of client assertions, which are made by an operation of their own.
 func (s HeaderSettings) judgeTaken(typ string) error {
+	if sameType(typ, assertionTypOwn) {
+		return refuse(v1.BadHeader, "/header/typ", "typ %s is that of client assertions; ask for one by operation client-assertion", quote(typ))
+	}
 	if s.takes(typ) {
 		return nil
 	}

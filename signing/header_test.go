@@ -34,7 +34,7 @@ func TestCallerTyp(t *testing.T) {
 
 // No setting opens these to callers; without one, nothing but typ is open.
 func TestParametersNeverTheCallers(t *testing.T) {
-	names := append([]string{"TYP", "cty", "nonce", ""}, forbidden...)
+	names := append([]string{"TYP", "cty", "nonce", ""}, FixedParameters()...)
 	for _, name := range names {
 		_, err := HeaderSettings{X5C: true, X5TS256: true, JKU: "https://a.example", Allow: []string{"other"}}.judge(
 			map[string]jsontext.Value{"typ": jsontext.Value(`"JWT"`), name: jsontext.Value(`"x"`)})
@@ -49,7 +49,7 @@ func TestParametersNeverTheCallers(t *testing.T) {
 }
 
 func TestSettingsChecked(t *testing.T) {
-	for _, name := range slices.Concat(forbidden, []string{"ALG", "X5t#s256", "B64", "typ", "Typ", "", "\xff"}) {
+	for _, name := range slices.Concat(FixedParameters(), []string{"ALG", "X5t#s256", "B64", "typ", "Typ", "", "\xff", "a\x00", "a\u0085"}) {
 		if err := (HeaderSettings{Allow: []string{name}}).check(); err == nil {
 			t.Errorf("%q can be allowed", name)
 		}
@@ -62,6 +62,7 @@ func TestSettingsChecked(t *testing.T) {
 		"jku not UTF-8":  {JKU: "https://a.example/\xff"},
 		"type with a /":  {Types: []string{"text/plain"}},
 		"type empty":     {Types: []string{""}},
+		"assertions":     {Types: []string{"at+jwt", "Application/Client-Authentication+JWT"}},
 		"type with a \"": {Types: []string{`a"b`}},
 	} {
 		if err := s.check(); err == nil || !strings.HasPrefix(err.Error(), "header: ") {
@@ -82,7 +83,7 @@ func TestSettingsChecked(t *testing.T) {
 func TestTypes(t *testing.T) {
 	s := HeaderSettings{Types: []string{"at+jwt", "application/logout+jwt"}}
 	for typ, taken := range map[string]bool{
-		"at+jwt": true, "AT+JWT": true, "application/at+jwt": true, "logout+jwt": true, "application/Logout+jwt": true,
+		"at+jwt": true, "AT+JWT": true, "application/at+jwt": true, "logout+jwt": true, "application/Logout+jwt": true, "APPLICATION/at+jwt": true,
 		"JWT": false, "": false, "at": false, "at+jwt+x": false,
 	} {
 		if (s.judgeTaken(typ) == nil) != taken {
@@ -94,6 +95,11 @@ func TestTypes(t *testing.T) {
 		}
 		if _, err := parseProtected([]byte(header), s); (err == nil) != taken {
 			t.Errorf("%s: %v", header, err)
+		}
+	}
+	for _, typ := range []string{"client-authentication+jwt", "Client-Authentication+JWT", "application/client-authentication+jwt", "APPLICATION/CLIENT-AUTHENTICATION+JWT"} {
+		if err := (HeaderSettings{}).judgeTaken(typ); reasonOf(err) != v1.BadHeader || !strings.Contains(err.Error(), "operation client-assertion") {
+			t.Errorf("typ %q: %v", typ, err)
 		}
 	}
 	if (HeaderSettings{}).judgeTaken("") != nil || (HeaderSettings{}).judgeTaken("x") != nil {
@@ -123,6 +129,9 @@ func TestAllowedParameters(t *testing.T) {
 		"not UTF-8":     {"nonce": jsontext.Value("\"\xff\"")},
 		"bottomless":    {"nonce": jsontext.Value(strings.Repeat("[", 100) + strings.Repeat("]", 100))},
 		"1e400":         {"nonce": jsontext.Value(`[1e400]`)},
+		"2^53":          {"nonce": jsontext.Value(`{"a":9007199254740992}`)},
+		"two spellings": {"nonce": jsontext.Value(`1`), "NONCE": jsontext.Value(`1`)},
+		"control":       {"nonce\x00": jsontext.Value(`1`)},
 		"in other case": {"Nonce": jsontext.Value(`1`)},
 	} {
 		_, err := s.judge(h)

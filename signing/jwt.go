@@ -32,22 +32,11 @@ func (s *Service) signJWT(ctx context.Context, a *act, req *v1.JWTRequest) (*v1.
 
 // signClaims makes a whole token. Its payload is the claims' bytes as they were sent.
 func (s *Service) signClaims(ctx context.Context, a *act, ks *keyset, req *v1.JWTRequest) (*v1.JWTReply, error) {
-	asked, err := ks.header.judge(req.Header)
+	header, r, err := a.composeToken(ks, req)
 	if err != nil {
 		return nil, err
 	}
-	asked.typ = cmp.Or(asked.typ, defaultTyp)
-	if err := ks.header.judgeTaken(asked.typ); err != nil {
-		return nil, err
-	}
-	if a.facts, err = judgeClaims(req.Claims, ks.rules, a.start); err != nil {
-		return nil, err
-	}
-	if err := a.choose(ks, jose.SignatureAlgorithm(req.Alg), req.KID, "/kid"); err != nil {
-		return nil, err
-	}
-	header := a.key.header.with(asked)
-	if err := a.permit(policy.Request{Typ: asked.typ, Claims: req.Claims, Header: header.raw}); err != nil {
+	if err := a.permit(r); err != nil {
 		return nil, err
 	}
 	if err := a.outlive(ctx, ks); err != nil {
@@ -58,6 +47,27 @@ func (s *Service) signClaims(ctx context.Context, a *act, ks *keyset, req *v1.JW
 		return nil, err
 	}
 	return &v1.JWTReply{Token: token, KID: a.key.kid, Alg: string(a.key.alg)}, nil
+}
+
+// composeToken judges header and claims, chooses the key, and returns the header of the token, and
+// what the policy is to judge.
+func (a *act) composeToken(ks *keyset, req *v1.JWTRequest) (header jwsHeader, r policy.Request, err error) {
+	asked, err := ks.header.judge(req.Header)
+	if err != nil {
+		return header, r, err
+	}
+	asked.typ = cmp.Or(asked.typ, defaultTyp)
+	if err := ks.header.judgeTaken(asked.typ); err != nil {
+		return header, r, err
+	}
+	if a.facts, err = judgeClaims(req.Claims, ks.rules, a.start); err != nil {
+		return header, r, err
+	}
+	if err := a.choose(ks, jose.SignatureAlgorithm(req.Alg), req.KID, "/kid"); err != nil {
+		return header, r, err
+	}
+	header = a.key.header.with(asked)
+	return header, policy.Request{Typ: asked.typ, ClientID: a.facts.client, Claims: req.Claims, Header: header.raw}, nil
 }
 
 // compact has the token sign header and claims, and returns the whole JWS (RFC 7515 §7.1).
@@ -104,7 +114,7 @@ func (s *Service) signInput(ctx context.Context, a *act, ks *keyset, req *v1.JWT
 	if err := in.header.judgeOwn(&a.key.header); err != nil {
 		return nil, err
 	}
-	if err := a.permit(policy.Request{Typ: in.header.typ, Claims: in.claims, Header: in.header.raw}); err != nil {
+	if err := a.permit(policy.Request{Typ: in.header.typ, ClientID: a.facts.client, Claims: in.claims, Header: in.header.raw}); err != nil {
 		return nil, err
 	}
 	if err := a.outlive(ctx, ks); err != nil {

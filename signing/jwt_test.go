@@ -200,7 +200,7 @@ func TestJWTRefused(t *testing.T) {
 		"no default":            {"any", v1.JWTRequest{Claims: claims("")}, v1.BadRequest, "/alg"},
 		"kid of nobody":         {"default", v1.JWTRequest{Claims: claims(""), KID: "gone"}, v1.KidNotActive, "/kid"},
 		"kid of another key":    {"default", v1.JWTRequest{Claims: claims(""), KID: p256, Alg: "RS256"}, v1.KidNotActive, "/kid"},
-		"header alg":            {"default", v1.JWTRequest{Claims: claims(""), Header: map[string]jsontext.Value{"alg": jsontext.Value(`"none"`)}}, v1.BadHeader, "/header"},
+		"header alg":            {"default", v1.JWTRequest{Claims: claims(""), Header: map[string]jsontext.Value{"alg": jsontext.Value(`"none"`)}}, v1.BadHeader, "/header/alg"},
 		"bad claims":            {"default", v1.JWTRequest{Claims: jsontext.Value(`[]`)}, v1.BadClaims, "/claims"},
 		"lifetime":              {"default", v1.JWTRequest{Claims: jsontext.Value(far)}, v1.LifetimeTooLong, "/claims/exp"},
 		"issuer":                {"default", v1.JWTRequest{Claims: claims(`,"iss":"x"`)}, v1.IssuerMismatch, "/claims/iss"},

@@ -1,6 +1,7 @@
 package signing
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -38,6 +39,9 @@ type Metrics struct {
 	duration   *prometheus.HistogramVec
 	signatures *prometheus.CounterVec
 
+	decryptDuration *prometheus.HistogramVec
+	decryptions     *prometheus.CounterVec
+
 	// observers are looked up once: a lookup by label costs more than an observation.
 	observers map[jose.SignatureAlgorithm]map[outcome]prometheus.Observer
 }
@@ -50,6 +54,12 @@ func NewMetrics() *Metrics {
 		signatures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "keysetd_signatures_total",
 			Help: "Signatures handed out.",
+		}, []string{"keyset", "alg"}),
+		decryptDuration: prometheus.NewHistogramVec(metric.Seconds("keysetd_decrypt_duration_seconds",
+			"Time of a decryption request in the service, from its arrival until its reply is ready, audit included."), []string{"alg", "outcome"}),
+		decryptions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "keysetd_decryptions_total",
+			Help: "Messages and keys handed out decrypted.",
 		}, []string{"keyset", "alg"}),
 		observers: map[jose.SignatureAlgorithm]map[outcome]prometheus.Observer{},
 	}
@@ -64,10 +74,12 @@ func NewMetrics() *Metrics {
 
 // Register adds the metrics to a registry.
 func (m *Metrics) Register(r prometheus.Registerer) error {
-	if err := r.Register(m.duration); err != nil {
-		return err
+	for _, c := range []prometheus.Collector{m.duration, m.signatures, m.decryptDuration, m.decryptions} {
+		if err := r.Register(c); err != nil {
+			return err
+		}
 	}
-	return r.Register(m.signatures)
+	return nil
 }
 
 func (m *Metrics) observe(alg jose.SignatureAlgorithm, o outcome, took time.Duration) {
@@ -75,4 +87,14 @@ func (m *Metrics) observe(alg jose.SignatureAlgorithm, o outcome, took time.Dura
 		alg = noAlg
 	}
 	m.observers[alg][o].Observe(took.Seconds())
+}
+
+// decrypted counts an act of operation decrypt. Its labels are looked up each time, which is little
+// beside what the token does.
+func (m *Metrics) decrypted(a *act, o outcome, took time.Duration) {
+	alg := cmp.Or(string(a.keyAlg), noAlg)
+	m.decryptDuration.WithLabelValues(alg, string(o)).Observe(took.Seconds())
+	if o == ok {
+		m.decryptions.WithLabelValues(a.keyset, alg).Inc()
+	}
 }

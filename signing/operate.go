@@ -31,7 +31,8 @@ func (s *Service) Rotate(ctx context.Context, caller policy.Caller, keyset strin
 // Revoke takes a key, or all of a keyset's, out of service for ever, as operation revoke.
 func (s *Service) Revoke(ctx context.Context, caller policy.Caller, keyset string, req *v1.RevokeRequest) (*v1.ActReply, error) {
 	a := s.begin(caller, policy.Revoke, keyset)
-	a.note(req.All, "all").note(req.AcceptUnpublished, "accept unpublished").note(req.KeepObject, "keep object")
+	a.note(req.All, "all").note(req.Through != 0, "through generation "+strconv.Itoa(req.Through))
+	a.note(req.AcceptUnpublished, "accept unpublished").note(req.KeepObject, "keep object")
 	return s.onKeyset(ctx, a, rotation.Act{Why: req.Reason, KID: req.KID}, func(ctx context.Context, act rotation.Act, reply *v1.ActReply) error {
 		switch {
 		case strings.TrimSpace(req.Reason) == "":
@@ -128,5 +129,9 @@ func (a *act) note(applies bool, what string) *act {
 // stamp writes an instant for people: in UTC, rounded up to the second, so that waiting
 // until then is enough.
 func stamp(at time.Time) string {
-	return at.UTC().Add(time.Second - 1).Truncate(time.Second).Format(time.RFC3339)
+	return wholeSecond(at).Format(time.RFC3339)
+}
+
+func wholeSecond(at time.Time) time.Time {
+	return at.UTC().Add(time.Second - 1).Truncate(time.Second)
 }

@@ -105,6 +105,30 @@ func TestActsNotGranted(t *testing.T) {
 	}
 }
 
+// What the State does not have, the Operator is not asked for: it may have keysets that are nobody's
+// business. What is about no keyset is.
+func TestActsOnKeysetsThatAreNot(t *testing.T) {
+	for _, keyset := range []string{"audit", "absent"} {
+		w := signingtest.New(t, signingtest.All(uid))
+		for name, act := range operatorsActs(t.Context(), w.Service, caller, keyset) {
+			_, err := act()
+			if name == "reload" || name == "clock" {
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				continue
+			}
+			expect(t, name, err, v1.KeysetUnknown, "")
+			if r := w.Audit.Last(); r.Outcome != audit.Refused || r.Reason != "keyset_unknown" || r.Keyset != keyset {
+				t.Errorf("%s: audited as %+v", name, r)
+			}
+		}
+		if calls := w.Operator.Calls(); len(calls) != 2 {
+			t.Errorf("keyset %q: the operator was asked for %q", keyset, calls)
+		}
+	}
+}
+
 // Each kind of refusal has its word, and those that pass tell when.
 func TestActRefused(t *testing.T) {
 	now := time.Date(2026, 11, 21, 20, 20, 0, 0, time.UTC)
@@ -226,7 +250,7 @@ func TestActReply(t *testing.T) {
 		Keys:          []rotation.Revocation{{KID: "k1", At: until, By: "uid 7", Why: "leaked", Kept: true}, {KID: "k2"}},
 		AcceptedUntil: until.Add(1), RefusedUntil: until.Add(2),
 	}
-	reply, err := w.Service.Revoke(t.Context(), caller, "default", &v1.RevokeRequest{All: true, Reason: "leaked", AcceptUnpublished: true, KeepObject: true})
+	reply, err := w.Service.Revoke(t.Context(), caller, "default", &v1.RevokeRequest{All: true, Through: 3, Reason: "leaked", AcceptUnpublished: true, KeepObject: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,10 +261,10 @@ func TestActReply(t *testing.T) {
 	if !reflect.DeepEqual(reply.Revoked, want) || !reply.AcceptedUntil.Equal(until.Add(1)) || !reply.RefusedUntil.Equal(until.Add(2)) {
 		t.Errorf("reply %+v", reply)
 	}
-	if got := w.Audit.Last().Detail; got != `all, accept unpublished, keep object, because "leaked", revoked k1, revoked k2` {
+	if got := w.Audit.Last().Detail; got != `all, through generation 3, accept unpublished, keep object, because "leaked", revoked k1, revoked k2` {
 		t.Errorf("audited as %s", got)
 	}
-	if got := w.Operator.Calls()[0]; !strings.HasSuffix(got, "All:true Through:0 AcceptUnpublished:true KeepObject:true}") {
+	if got := w.Operator.Calls()[0]; !strings.HasSuffix(got, "All:true Through:3 AcceptUnpublished:true KeepObject:true}") {
 		t.Error(got)
 	}
 

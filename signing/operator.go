@@ -43,9 +43,11 @@ func (s *Service) operate(ctx context.Context, a *act, do func(context.Context) 
 }
 
 // perform does what is not signing, if the caller may, and returns what the caller is told.
-func (s *Service) perform(ctx context.Context, a *act, do func(context.Context) error) error {
-	defer a.leave()
-	err := a.authorise("")
+func (s *Service) perform(ctx context.Context, a *act, do func(context.Context) error) (err error) {
+	defer s.finish(ctx, a, &err)
+	if err = a.authorise(""); err == nil && a.operation != policy.Admin && a.term.state.keysets[a.keyset] == nil {
+		err = unknownKeyset(a.keyset) // whatever the Operator has beside the State is not for callers
+	}
 	if err == nil {
 		a.leave() // do may wait until older states are drained, or for somebody who does
 		if err = do(ctx); err != nil {
@@ -118,5 +120,8 @@ func retryAfter(now, at time.Time) int64 {
 	if wait <= 0 {
 		wait = time.Second
 	}
-	return int64((wait + time.Millisecond - 1) / time.Millisecond)
+	return millis(wait)
 }
+
+// millis is d in milliseconds, rounded up: whoever waits as long has waited long enough.
+func millis(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / time.Millisecond) }

@@ -10,11 +10,11 @@ import (
 )
 
 // Keyset returns the state of one keyset, as operation read.
-func (s *Service) Keyset(ctx context.Context, caller policy.Caller, name string) (*v1.Keyset, error) {
+func (s *Service) Keyset(ctx context.Context, caller policy.Caller, name string) (_ *v1.Keyset, err error) {
 	a := s.begin(caller, policy.Read, name)
-	defer a.leave()
+	defer s.finish(ctx, a, &err)
 	var reply *v1.Keyset
-	err := a.authorise("")
+	err = a.authorise("")
 	if err == nil {
 		if ks := a.term.state.keysets[name]; ks != nil {
 			status := ks.status
@@ -31,16 +31,15 @@ func (s *Service) Keyset(ctx context.Context, caller policy.Caller, name string)
 
 // Keysets returns the state of every keyset that the caller may read, and how the
 // tokens are. A caller that may read none is refused.
-func (s *Service) Keysets(ctx context.Context, caller policy.Caller) (*v1.KeysetList, error) {
+func (s *Service) Keysets(ctx context.Context, caller policy.Caller) (_ *v1.KeysetList, err error) {
 	a := s.begin(caller, policy.Read, policy.All)
-	defer a.leave()
+	defer s.finish(ctx, a, &err)
 	reply := &v1.KeysetList{Keysets: []v1.Keyset{}}
 	for _, name := range a.term.state.names {
 		if a.term.state.policy.Decide(caller, policy.Read, name, "").Granted {
 			reply.Keysets = append(reply.Keysets, a.term.state.keysets[name].status)
 		}
 	}
-	var err error
 	if len(reply.Keysets) == 0 && a.decide("") != nil { // "*" is granted where there are no keysets yet
 		err = refuse(v1.NotGranted, "", "uid %d is not granted operation read on any keyset; add it under callers:", caller.UID)
 	}

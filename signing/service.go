@@ -8,14 +8,17 @@
 // Authorise comes first, so that a caller without a grant cannot learn which keysets
 // there are: it is told not_granted whether the keyset exists or not. Permit judges the
 // request as it will be signed, with the rate and the share of the token that its rule has.
+// Decrypt has a message where this has header and claims, and goes the same way.
 // Audit comes before the reply, so that no signature is in the world that the log does not
-// know.
+// know. What panics on the way has its line, too.
 package signing
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -73,9 +76,9 @@ func New(c Config, state *State) *Service {
 }
 
 // SignJWT signs claims, or a whole JWS signing input, as operation jwt.
-func (s *Service) SignJWT(ctx context.Context, caller policy.Caller, keyset string, req *v1.JWTRequest) (*v1.JWTReply, error) {
+func (s *Service) SignJWT(ctx context.Context, caller policy.Caller, keyset string, req *v1.JWTRequest) (_ *v1.JWTReply, err error) {
 	a := s.begin(caller, policy.JWT, keyset)
-	defer a.leave()
+	defer s.finish(ctx, a, &err)
 	reply, err := s.signJWT(ctx, a, req)
 	if err = s.end(ctx, a, err); err != nil {
 		return nil, err // and the signature, if there is one, is dropped
@@ -84,9 +87,9 @@ func (s *Service) SignJWT(ctx context.Context, caller policy.Caller, keyset stri
 }
 
 // Sign signs a payload or a digest, as operation sign.
-func (s *Service) Sign(ctx context.Context, caller policy.Caller, keyset string, req *v1.SignRequest) (*v1.SignReply, error) {
+func (s *Service) Sign(ctx context.Context, caller policy.Caller, keyset string, req *v1.SignRequest) (_ *v1.SignReply, err error) {
 	a := s.begin(caller, policy.Sign, keyset)
-	defer a.leave()
+	defer s.finish(ctx, a, &err)
 	reply, err := s.signRaw(ctx, a, req)
 	if err = s.end(ctx, a, err); err != nil {
 		return nil, err
@@ -97,9 +100,9 @@ func (s *Service) Sign(ctx context.Context, caller policy.Caller, keyset string,
 // Admit tells whether the caller may do this at all, before its request is read: what a
 // stranger sends is not worth a parser's time nor memory. A refusal is audited; an admission
 // is not, since the request itself will be.
-func (s *Service) Admit(ctx context.Context, caller policy.Caller, operation policy.Operation, keyset string) error {
+func (s *Service) Admit(ctx context.Context, caller policy.Caller, operation policy.Operation, keyset string) (err error) {
 	a := s.begin(caller, operation, keyset)
-	defer a.leave()
+	defer s.finish(ctx, a, &err)
 	if err := a.authorise(""); err != nil {
 		return s.end(ctx, a, err)
 	}
@@ -108,10 +111,10 @@ func (s *Service) Admit(ctx context.Context, caller policy.Caller, operation pol
 
 // Refuse audits a request of an admitted caller that could not be understood, and returns
 // what the caller is told.
-func (s *Service) Refuse(ctx context.Context, caller policy.Caller, operation policy.Operation, keyset string, err *v1.Error) error {
+func (s *Service) Refuse(ctx context.Context, caller policy.Caller, operation policy.Operation, keyset string, because *v1.Error) (err error) {
 	a := s.begin(caller, operation, Clip(keyset))
-	defer a.leave()
-	return s.end(ctx, a, err)
+	defer s.finish(ctx, a, &err)
+	return s.end(ctx, a, because)
 }
 
 // Knows reports whether the caller may do anything at all: what a stranger sends need not be
@@ -140,17 +143,31 @@ func (s *Service) end(ctx context.Context, a *act, err error) error {
 	if told != nil {
 		reason = told.Reason
 	}
-	if a.operation.Signs() {
-		s.Metrics.observe(a.alg(), outcomeOf(reason), s.Now().Sub(a.start))
+	switch took := s.Now().Sub(a.start); {
+	case a.operation.Signs():
+		s.Metrics.observe(a.alg(), outcomeOf(reason), took)
 		if told == nil {
 			a.key.signed.Inc()
 		}
+	case a.operation == policy.Decrypt:
+		s.Metrics.decrypted(a, outcomeOf(reason), took)
 	}
 	if told == nil {
 		return nil
 	}
 	s.log(a, told)
 	return told
+}
+
+// finish ends an act's hold on its state; whoever begins an act defers it. An act that panics
+// ends as a fault of keysetd's own, with its line in the audit log as any other, and nothing of it
+// is released.
+func (s *Service) finish(ctx context.Context, a *act, err *error) {
+	defer a.leave()
+	if p := recover(); p != nil {
+		s.Logger.Error("panic in a request", "operation", a.operation, "keyset", a.keyset, "uid", a.caller.UID, "panic", p, "stack", string(debug.Stack()))
+		*err = s.end(ctx, a, internal(fmt.Errorf("panic: %v", p)))
+	}
 }
 
 // log tells the operator of faults. Refusals are in the audit log, and an outage is

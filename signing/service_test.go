@@ -245,7 +245,7 @@ func TestRead(t *testing.T) {
 	for _, k := range all.Keysets {
 		names = append(names, fmt.Sprint(k.Name, " ", k.Purpose, " ", k.Ready, " ", len(k.Algorithms)))
 	}
-	if want := "[any any true 10 default jwt true 10 empty jwt false 0 enc enc true 0 raw raw true 10]"; fmt.Sprint(names) != want {
+	if want := "[any any true 10 default jwt true 10 empty jwt false 0 enc enc true 5 raw raw true 10]"; fmt.Sprint(names) != want {
 		t.Errorf("keysets %v, want %s", names, want)
 	}
 	if len(all.Tokens) != 1 || !all.Tokens[0].Up {
@@ -275,15 +275,16 @@ func TestRead(t *testing.T) {
 func TestStateChecked(t *testing.T) {
 	w := signingtest.New(t)
 	key := w.Keys[keyspec.P256]
-	ok := signing.ActiveKey{KID: "k", Spec: keyspec.P256, Key: key}
+	ok := signing.ActiveKey{KID: "k", Spec: keyspec.P256, Key: key, Public: key.Public}
 	for name, ks := range map[string]signing.Keyset{
 		"purpose":        {Name: "a", Purpose: "sing"},
 		"lifetime":       {Name: "a", Purpose: signing.PurposeJWT},
 		"enc that signs": {Name: "a", Purpose: signing.PurposeEnc, Active: []signing.ActiveKey{ok}},
-		"kid empty":      {Name: "a", Purpose: signing.PurposeRaw, Active: []signing.ActiveKey{{Spec: keyspec.P256, Key: key}}},
-		"kid not UTF-8":  {Name: "a", Purpose: signing.PurposeRaw, Active: []signing.ActiveKey{{KID: "\xff", Spec: keyspec.P256, Key: key}}},
-		"spec":           {Name: "a", Purpose: signing.PurposeRaw, Active: []signing.ActiveKey{{KID: "k", Spec: "dsa", Key: key}}},
-		"no handle":      {Name: "a", Purpose: signing.PurposeRaw, Active: []signing.ActiveKey{{KID: "k", Spec: keyspec.P256}}},
+		"kid empty":      {Name: "a", Purpose: signing.PurposeRaw, Active: []signing.ActiveKey{{Spec: keyspec.P256, Key: key, Public: key.Public}}},
+		"kid not UTF-8":  {Name: "a", Purpose: signing.PurposeRaw, Active: []signing.ActiveKey{{KID: "\xff", Spec: keyspec.P256, Key: key, Public: key.Public}}},
+		"spec":           {Name: "a", Purpose: signing.PurposeRaw, Active: []signing.ActiveKey{{KID: "k", Spec: "dsa", Key: key, Public: key.Public}}},
+		"no handle":      {Name: "a", Purpose: signing.PurposeRaw, Active: []signing.ActiveKey{{KID: "k", Spec: keyspec.P256, Public: key.Public}}},
+		"no public half": {Name: "a", Purpose: signing.PurposeRaw, Active: []signing.ActiveKey{{KID: "k", Spec: keyspec.P256, Key: key}}},
 	} {
 		if _, err := signing.NewState(nil, []signing.Keyset{ks}, w.Metrics); err == nil || !strings.Contains(err.Error(), "keyset a: ") {
 			t.Errorf("%s: %v", name, err)
@@ -307,7 +308,7 @@ func (*stubKey) Unsupported(crypto.SignerOpts) bool { return false }
 func TestAllocations(t *testing.T) {
 	w := signingtest.New(t, signingtest.All(uid))
 	keysets := w.Keysets()[:1]
-	keysets[0].Active = []signing.ActiveKey{{KID: "k", Spec: keyspec.P256, Key: new(stubKey)}}
+	keysets[0].Active = []signing.ActiveKey{{KID: "k", Spec: keyspec.P256, Key: new(stubKey), Public: w.Keys[keyspec.P256].Public}}
 	p, err := policy.New([]policy.Rule{signingtest.All(uid)}, policy.Options{OverflowUID: 65534})
 	if err != nil {
 		t.Fatal(err)

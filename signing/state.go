@@ -47,8 +47,13 @@ type Key interface {
 type Keyset struct {
 	Name    string
 	Purpose Purpose
-	// Issuer that iss must equal, if claims carry one, unless AnyIssuer.
-	Issuer    string
+	// Issuer that iss must equal, if claims carry one, unless AnyIssuer. Whoever is granted jwt
+	// here speaks for the issuer, also as its sub: a token about the issuer itself is the issuer's
+	// to make, and client assertions are made for other clients only. Where an authorization server
+	// knows the issuer itself as a client with these keys, such a token authenticates it there.
+	Issuer string
+	// AnyIssuer lets claims carry any iss. Those whose iss and sub are the same are a client
+	// assertion, which has to be granted as one beside jwt, and lives no longer than one.
 	AnyIssuer bool
 	// MaxTokenLifetime is how far ahead exp may lie; positive where tokens are signed.
 	MaxTokenLifetime time.Duration
@@ -82,8 +87,9 @@ type Keyset struct {
 	// Revoked are the kids of keys that were revoked, with those of their own for an algorithm. No
 	// key signs under one, whatever Active says (invariant 6).
 	Revoked []string
-	// Decrypts: purpose enc has a key that decrypts, which makes the keyset ready.
-	Decrypts bool
+	// Decrypters are the keys that decrypt, of purpose enc, in the order in which they are tried for
+	// a message that names none: newest first. One that is active and decrypts makes the keyset ready.
+	Decrypters []DecryptKey
 	// Status is what GET shows. NewState fills in what it knows itself: name, purpose,
 	// issuer, algorithms, ready. Coming and Revoked stand in it for the caller, too.
 	Status v1.Keyset
@@ -94,6 +100,8 @@ type ActiveKey struct {
 	KID  string
 	Spec keyspec.Spec
 	Key  Key
+	// Public half of Key.
+	Public crypto.PublicKey
 	// Generation that it is of, for Outlive.
 	Generation int
 	// Chain of the key's certificate, in DER, its own first. Empty: it has none.
@@ -116,6 +124,7 @@ type keyset struct {
 	assertion  AssertionSettings
 	defaultAlg jose.SignatureAlgorithm
 	keys       []*activeKey // those of defaultAlg first
+	recipients []*recipient
 	coming     map[jose.SignatureAlgorithm]time.Time
 	comingKIDs map[string]time.Time
 	revoked    []string // few, and looked at only when something is refused or the state has changed
@@ -130,6 +139,8 @@ type activeKey struct {
 	kid        string
 	opts       crypto.SignerOpts
 	key        Key
+	public     crypto.PublicKey
+	chain      [][]byte
 	generation int
 	header     ownHeader
 	signed     prometheus.Counter
@@ -158,9 +169,10 @@ func newKeyset(in Keyset, m *Metrics) (*keyset, error) {
 	if err := in.check(); err != nil {
 		return nil, err
 	}
+	assertion := in.Assertion.withDefaults(in.MaxTokenLifetime)
 	ks := &keyset{
-		purpose: in.Purpose, rules: claimRules{in.Issuer, in.AnyIssuer, in.MaxTokenLifetime}, defaultAlg: in.DefaultAlg,
-		header: in.Header, longest: minProtected, assertion: in.Assertion.withDefaults(in.MaxTokenLifetime),
+		purpose: in.Purpose, rules: claimRules{in.Issuer, in.AnyIssuer, in.MaxTokenLifetime, assertion.MaxLifetime}, defaultAlg: in.DefaultAlg,
+		header: in.Header, longest: minProtected, assertion: assertion,
 		coming: in.Coming, comingKIDs: in.ComingKIDs, revoked: in.Revoked,
 		guaranteed: cmp.Or(in.Guaranteed, in.MaxTokenLifetime), outlive: in.Outlive,
 		status: in.Status,
@@ -173,13 +185,19 @@ func newKeyset(in Keyset, m *Metrics) (*keyset, error) {
 			return nil, err
 		}
 	}
+	var err error
+	if ks.recipients, err = in.recipients(); err != nil {
+		return nil, err
+	}
 	if algs := ks.algorithms(); ks.defaultAlg == "" && len(algs) == 1 {
 		ks.defaultAlg = jose.SignatureAlgorithm(algs[0])
 	}
 	slices.SortStableFunc(ks.keys, func(a, b *activeKey) int { return rank(a, ks.defaultAlg) - rank(b, ks.defaultAlg) })
 	ks.status.Name, ks.status.Purpose, ks.status.Issuer = in.Name, string(in.Purpose), in.Issuer
-	ks.status.Algorithms = ks.algorithms()
-	ks.status.Ready = len(ks.keys) > 0 || in.Decrypts
+	if ks.status.Algorithms = ks.algorithms(); in.Purpose == PurposeEnc {
+		ks.status.Algorithms = ks.offered()
+	}
+	ks.status.Ready = len(ks.status.Algorithms) > 0
 	return ks, nil
 }
 
@@ -202,9 +220,6 @@ func (in Keyset) check() error {
 	default:
 		return fmt.Errorf("purpose %q is none of jwt, raw, any, enc", in.Purpose)
 	}
-	if in.Decrypts && in.Purpose != PurposeEnc {
-		return fmt.Errorf("purpose %s does not decrypt", in.Purpose)
-	}
 	if err := in.Header.check(); err != nil {
 		return err
 	}
@@ -220,6 +235,8 @@ func (ks *keyset) add(k ActiveKey, in Keyset, m *Metrics) error {
 		return fmt.Errorf("key %s: no algorithm is known for key spec %q", k.KID, k.Spec)
 	case k.Key == nil:
 		return fmt.Errorf("key %s has no handle", k.KID)
+	case k.Public == nil:
+		return fmt.Errorf("key %s has no public half", k.KID)
 	}
 	for _, alg := range jwa.ForSpec(k.Spec) {
 		opts, err := jwa.Options(alg)
@@ -233,7 +250,7 @@ func (ks *keyset) add(k ActiveKey, in Keyset, m *Metrics) error {
 		own := newOwnHeader(alg, kid, in.Header, k.Chain)
 		ks.longest = max(ks.longest, minProtected+base64.RawURLEncoding.EncodedLen(len(own.tail)+in.Header.most()))
 		ks.keys = append(ks.keys, &activeKey{
-			alg: alg, kid: kid, opts: opts, key: k.Key, generation: k.Generation, header: own,
+			alg: alg, kid: kid, opts: opts, key: k.Key, public: k.Public, chain: k.Chain, generation: k.Generation, header: own,
 			signed: m.signatures.WithLabelValues(in.Name, string(alg)),
 		})
 	}

@@ -77,16 +77,20 @@ func (a *act) leave() {
 	}
 }
 
-// revokedSince refuses what was signed by a key that was revoked since the act began. Whoever
-// revokes swaps the state first and then waits until older ones are drained; so a signature either
+// revokedSince refuses what was signed or decrypted by a key that was revoked since the act began. Whoever
+// revokes swaps the state first and then waits until older ones are drained; so what was done either
 // sees the revocation here, or is out before the revocation counts as done.
 func (s *Service) revokedSince(a *act) *v1.Error {
-	now := s.term.Load()
-	if a.key == nil || now == a.term {
+	now, kid := s.term.Load(), a.usedKID()
+	if kid == "" || now == a.term {
 		return nil
 	}
-	if ks := now.state.keysets[a.keyset]; ks != nil && slices.Contains(ks.revoked, a.key.kid) {
-		return wasRevoked(a.key.kid, "")
+	ks := now.state.keysets[a.keyset]
+	switch {
+	case ks == nil || !slices.Contains(ks.revoked, kid):
+		return nil
+	case a.recipient != nil:
+		return recipientRevoked(kid)
 	}
-	return nil
+	return wasRevoked(kid, "")
 }

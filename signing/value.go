@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 
@@ -83,9 +84,14 @@ func nesting(raw []byte) int {
 	return deepest
 }
 
-// immense reports whether raw, which need not be valid JSON, has a number beyond IEEE 754
-// double precision (RFC 8259 §6), such as 1e400.
-func immense(raw []byte) bool {
+// maxExact is the greatest whole number of which all verifiers make the same: beyond it a double
+// stands for several (RFC 7493 §2.2, RFC 8259 §6).
+const maxExact = 1<<53 - 1
+
+// inexact reports whether raw, which need not be valid JSON, has a number beyond ±maxExact, however
+// it is written. The policy reads whole numbers exactly, and many verifiers read all as doubles: what
+// one judged must be what the others read. (A number with a fraction is a double to the policy, too.)
+func inexact(raw []byte) bool {
 	const numeric = "+-.0123456789eE"
 	for i := 0; i < len(raw); i++ {
 		switch c := raw[i]; {
@@ -96,7 +102,7 @@ func immense(raw []byte) bool {
 			for i < len(raw) && strings.IndexByte(numeric, raw[i]) >= 0 {
 				i++
 			}
-			if _, err := strconv.ParseFloat(string(raw[start:i]), 64); errors.Is(err, strconv.ErrRange) {
+			if f, _ := strconv.ParseFloat(string(raw[start:i]), 64); math.Abs(f) > maxExact { // infinite, where no double holds it
 				return true
 			}
 			i--

@@ -44,7 +44,7 @@ func (v vector) keyset(t *testing.T, purpose signing.Purpose) (signing.Keyset, j
 	}
 	ks := signing.Keyset{
 		Name: "vector", Purpose: purpose, Issuer: "joe", Header: signing.HeaderSettings{NoKID: header.KID == ""},
-		Active: []signing.ActiveKey{{KID: "vector", Spec: v.Spec, Key: signingtest.KeyOf(key.Key.(crypto.Signer))}},
+		Active: []signing.ActiveKey{{KID: "vector", Spec: v.Spec, Key: signingtest.KeyOf(key.Key.(crypto.Signer)), Public: key.Public().Key}},
 	}
 	if header.KID != "" {
 		ks.Active[0].KID = header.KID

@@ -13,9 +13,9 @@ const OpWhoAmI policy.Operation = "whoami"
 
 // WhoAmI tells a caller who the kernel says it is, and what it is granted. It needs no grant; the
 // kernel's overflow uid, which is granted nothing, learns its ids.
-func (s *Service) WhoAmI(ctx context.Context, caller policy.Caller) (*v1.WhoAmI, error) {
+func (s *Service) WhoAmI(ctx context.Context, caller policy.Caller) (_ *v1.WhoAmI, err error) {
 	a := s.begin(caller, OpWhoAmI, "")
-	defer a.leave()
+	defer s.finish(ctx, a, &err)
 	reply := &v1.WhoAmI{
 		UID: caller.UID, GID: caller.GID, PID: caller.PID, Groups: slices.Clone(caller.Groups),
 		Grants: []v1.Grant{},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-json-experiment/json"
@@ -56,12 +57,16 @@ func TestWhoAmI(t *testing.T) {
 func TestPolicyTest(t *testing.T) {
 	admin := policy.Rule{Name: "ops", UID: new(uint32(1)), Keysets: []string{"default"}, Operations: []policy.Operation{policy.Admin}}
 	svc := limited(func(r *policy.Rule) {
-		r.Keysets = []string{"default", "to come"}
+		r.Keysets = []string{"default", "empty", "to come"}
 		r.Types, r.ClientIDs = []string{"at+jwt", "JWT"}, []string{"a"}
 		r.Claims = `claims.sub != "bad" && header.alg == "ES256" && (!has(claims.exp) || claims.exp - now <= 60)`
 	})
 	raw := policy.Rule{Name: "raw", UID: new(uint32(2)), Keysets: []string{"raw"}, Operations: []policy.Operation{policy.Sign}, Algorithms: []jose.SignatureAlgorithm{jose.ES256}}
-	w := signingtest.New(t, admin, svc, raw)
+	raw.Keysets = append(raw.Keysets, "default")
+	plain := limited(func(r *policy.Rule) {
+		r.Name, r.UID, r.Keysets, r.Operations, r.ClientIDs = "plain", new(uint32(3)), []string{policy.All}, []policy.Operation{policy.JWT, policy.Read}, nil
+	})
+	w := signingtest.New(t, admin, svc, raw, plain)
 	ask := func(as uint32, body string) (*v1.PolicyTestReply, error) {
 		var req v1.PolicyTestRequest
 		if err := json.Unmarshal([]byte(body), &req, json.RejectUnknownMembers(true)); err != nil {
@@ -69,40 +74,70 @@ func TestPolicyTest(t *testing.T) {
 		}
 		return w.Service.PolicyTest(t.Context(), policy.Caller{UID: as}, &req)
 	}
-	for body, rule := range map[string]string{
-		`{"uid":1001,"operation":"jwt","keyset":"default","claims":{"sub":"x"}}`:                                "svc",
-		`{"uid":1001,"operation":"jwt","keyset":"default","alg":"ES256","typ":"at+jwt","claims":{"sub":"x"}}`:   "svc",
-		`{"uid":1001,"operation":"jwt","keyset":"to come","alg":"ES256","claims":{"sub":"x"}}`:                  "svc",
-		`{"uid":1001,"operation":"client-assertion","keyset":"default","client_id":"a"}`:                        "svc",
-		`{"uid":2,"operation":"sign","keyset":"raw","alg":"ES256"}`:                                             "raw",
-		`{"uid":1,"operation":"admin","keyset":""}`:                                                             "ops",
-		`{"uid":1001,"operation":"jwt","keyset":"default","claims":{"sub":"bad"}}`:                              "",
-		`{"uid":1001,"operation":"jwt","keyset":"default"}`:                                                     "", // no sub, so that the expression fails
-		`{"uid":1001,"operation":"jwt","keyset":"default","alg":"RS256","claims":{"sub":"x"}}`:                  "",
-		`{"uid":1001,"operation":"jwt","keyset":"default","typ":"x+jwt","claims":{"sub":"x"}}`:                  "",
-		`{"uid":1001,"operation":"client-assertion","keyset":"default","client_id":"b"}`:                        "",
-		`{"uid":1001,"operation":"client-assertion","keyset":"default","client_id":"a","claims":{"sub":"bad"}}`: "",
-		`{"uid":1001,"operation":"sign","keyset":"default"}`:                                                    "",
-		`{"uid":7,"gid":1,"groups":[2],"operation":"read","keyset":"default"}`:                                  "",
-		`{"uid":65534,"operation":"read","keyset":"default"}`:                                                   "",
+	exp := fmt.Sprintf(`"exp":%d`, time.Now().Add(30*time.Second).Unix())
+	const svcAsks = `{"uid":1001,"gid":1001,"operation":`
+	for body, want := range map[string]string{ // who grants it, or why nobody does
+		svcAsks + `"jwt","keyset":"default","claims":{"sub":"x",` + exp + `}}`:                              "svc",
+		svcAsks + `"jwt","keyset":"default","alg":"ES256","typ":"at+jwt","claims":{"sub":"x",` + exp + `}}`: "svc",
+		svcAsks + `"client-assertion","keyset":"default","client_id":"a","audience":"https://as.example"}`:  "svc",
+		svcAsks + `"client-assertion","keyset":"default","client_id":"a","audience":"as","lifetime":"59s"}`: "svc",
+		`{"uid":2,"gid":2,"operation":"sign","keyset":"raw","alg":"ES256"}`:                                 "raw",
+		`{"uid":1,"gid":1,"operation":"admin"}`:                                                             "ops",
+		`{"uid":3,"gid":3,"operation":"jwt","keyset":"default"}`:                                            "plain", // of a token for a minute
+		`{"uid":0,"gid":0,"operation":"read","keyset":"default"}`:                                           "",
+		svcAsks + `"jwt","keyset":"default","claims":{"sub":"bad",` + exp + `}}`:                            "! caller svc grants uid 1001 operation jwt on keyset default, but its claims expression is false",
+		svcAsks + `"jwt","keyset":"default"}`:                                                               "! caller svc grants uid 1001 operation jwt on keyset default, but its claims expression fails", // no sub
+		svcAsks + `"jwt","keyset":"default","alg":"RS256","claims":{"sub":"x",` + exp + `}}`:                "! uid 1001 is not granted operation jwt with RS256 on keyset default; it is granted ES256",
+		svcAsks + `"jwt","keyset":"default","typ":"x+jwt","claims":{"sub":"x",` + exp + `}}`:                "! caller svc grants uid 1001 operation jwt on keyset default, but only with typ at+jwt, JWT; this token has x+jwt",
+		svcAsks + `"client-assertion","keyset":"default","client_id":"b","audience":"as"}`:                  "! caller svc grants uid 1001 operation client-assertion on keyset default, but not for client id b; it grants a",
+		svcAsks + `"client-assertion","keyset":"default","client_id":"a","audience":"as","lifetime":"2m"}`:  "! caller svc grants uid 1001 operation client-assertion on keyset default, but its claims expression is false",
+		svcAsks + `"sign","keyset":"default"}`:                                                              "! uid 1001 is not granted operation sign on keyset default; add it under callers:",
+		`{"uid":7,"gid":1,"groups":[2],"operation":"read","keyset":"default"}`:                              "! uid 7 is not granted operation read on keyset default",
+		`{"uid":65534,"gid":1,"operation":"read","keyset":"default"}`:                                       "! uid 65534 is the kernel's overflow uid",
+
+		// What the request itself would be refused with.
+		svcAsks + `"jwt","keyset":"default","claims":{"sub":"x"}}`:                                                    "! bad_claims: the claims have no exp",
+		svcAsks + `"jwt","keyset":"default","claims":{"sub":"x","exp":1}}`:                                            "! bad_claims: exp 1 is not in the future",
+		svcAsks + `"jwt","keyset":"default","claims":[]}`:                                                             "! bad_claims: the claims must be a JSON object",
+		svcAsks + `"jwt","keyset":"default","claims":{"iss":"https://other.example",` + exp + `}}`:                    "! issuer_mismatch: iss ",
+		svcAsks + `"jwt","keyset":"default","claims":{"exp":` + fmt.Sprint(time.Now().Add(2*time.Hour).Unix()) + `}}`: "! lifetime_too_long: exp ",
+		svcAsks + `"jwt","keyset":"default","typ":"a b"}`:                                                             "! bad_header: typ \"a b\" has a character",
+		svcAsks + `"jwt","keyset":"default","typ":"client-authentication+jwt"}`:                                       "! bad_header: typ \"client-authentication+jwt\" is that of client assertions",
+		svcAsks + `"jwt","keyset":"to come","alg":"ES256"}`:                                                           "! keyset_unknown: no keyset \"to come\" is configured",
+		svcAsks + `"jwt","keyset":"empty","alg":"ES256"}`:                                                             "! not_ready: ",
+		svcAsks + `"client-assertion","keyset":"default","client_id":"a"}`:                                            "! bad_request: audience is missing",
+		svcAsks + `"client-assertion","keyset":"default","client_id":"a","audience":"as","lifetime":"6m"}`:            "! lifetime_too_long: a lifetime of 6m0s",
+		`{"uid":2,"gid":2,"operation":"sign","keyset":"default","alg":"ES256"}`:                                       "! purpose_mismatch: keyset default has purpose jwt, which does not serve operation sign; ask a keyset of purpose raw or any",
+		`{"uid":3,"gid":3,"operation":"jwt","keyset":"raw","alg":"ES256"}`:                                            "! purpose_mismatch: keyset raw has purpose raw, which does not serve operation jwt; ask a keyset of purpose jwt or any",
+		`{"uid":3,"gid":3,"operation":"jwt","keyset":"any"}`:                                                          "! bad_request: the keyset names no default algorithm; give alg, one of ",
+		`{"uid":2,"gid":2,"operation":"sign","keyset":"raw"}`:                                                         "! bad_request: the keyset names no default algorithm; give alg, one of ",
+		`{"uid":3,"gid":3,"operation":"read","keyset":"to come"}`:                                                     "! keyset_unknown: ",
+		`{"uid":0,"gid":0,"operation":"read","keyset":"to come"}`:                                                     "! keyset_unknown: ",
+		`{"uid":1,"gid":1,"operation":"jwt","keyset":"default","alg":"none"}`:                                         "! uid 1 is not granted operation jwt on keyset default",
 	} {
 		reply, err := ask(1, body)
-		if err != nil || reply.Granted != (rule != "") || reply.Rule != rule || (reply.Reason == "") != reply.Granted {
-			t.Errorf("%s: %+v, %v; want %q", body, reply, err, rule)
+		why, refused := strings.CutPrefix(want, "! ")
+		if err != nil || reply.Granted == refused || !refused && (reply.Rule != want || reply.Reason != "") || refused && (reply.Rule != "" || !strings.HasPrefix(reply.Reason, why)) {
+			t.Errorf("%s: %+v, %v; want %q", body, reply, err, want)
 		}
 		if r := w.Audit.Last(); r.Operation != "admin" || r.Outcome != "granted" || !strings.Contains(r.Detail, "policy test of uid ") {
 			t.Errorf("audited as %+v", r)
 		}
 	}
 	for body, want := range map[string]string{
-		`{"uid":1,"operation":"mint","keyset":"default"}`:                                                                         "bad_request /operation",
-		`{"uid":1,"operation":"*","keyset":"default"}`:                                                                            "bad_request /operation",
-		`{"uid":1,"operation":"jwt","keyset":"any"}`:                                                                              "bad_request /alg",
-		`{"uid":1,"operation":"jwt","keyset":"to come"}`:                                                                          "bad_request /alg",
-		`{"uid":1,"operation":"jwt","keyset":"` + strings.Repeat("n", 65) + `"}`:                                                  "bad_request /keyset",
-		`{"uid":1,"operation":"jwt","keyset":"default","typ":"a b"}`:                                                              "bad_request /typ",
-		`{"uid":1,"operation":"jwt","keyset":"default","claims":[]}`:                                                              "bad_claims /claims",
-		`{"uid":1,"operation":"jwt","keyset":"default","claims":{"a":` + strings.Repeat("[", 70) + strings.Repeat("]", 70) + `}}`: "bad_claims /claims",
+		`{"operation":"read","keyset":"default"}`:                                      "bad_request /uid",
+		`{"uid":1,"operation":"read","keyset":"default"}`:                              "bad_request /gid",
+		svcAsks + `"","keyset":"default"}`:                                             "bad_request /operation",
+		svcAsks + `"mint","keyset":"default"}`:                                         "bad_request /operation",
+		svcAsks + `"*","keyset":"default"}`:                                            "bad_request /operation",
+		svcAsks + `"jwt"}`:                                                             "bad_request /keyset",
+		svcAsks + `"jwt","keyset":"` + strings.Repeat("n", 65) + `"}`:                  "bad_request /keyset",
+		svcAsks + `"read","keyset":"default","alg":"ES256"}`:                           "bad_request /alg",
+		svcAsks + `"client-assertion","keyset":"default","claims":{}}`:                 "bad_request /claims",
+		svcAsks + `"client-assertion","keyset":"default","client_id":"a","typ":"JWT"}`: "bad_request /typ",
+		svcAsks + `"jwt","keyset":"default","client_id":"a"}`:                          "bad_request /client_id",
+		svcAsks + `"sign","keyset":"default","audience":"a"}`:                          "bad_request /audience",
+		svcAsks + `"jwt","keyset":"default","lifetime":"1s"}`:                          "bad_request /lifetime",
 	} {
 		_, err := ask(1, body)
 		e, ok := errors.AsType[*v1.Error](err)
@@ -110,12 +145,14 @@ func TestPolicyTest(t *testing.T) {
 			t.Errorf("%s: %v, want %s", body, err, want)
 		}
 	}
-	_, err := ask(uid, `{"uid":1001,"operation":"jwt","keyset":"default"}`)
+	_, err := ask(uid, `{"uid":1001,"gid":1,"operation":"jwt","keyset":"default"}`)
 	expect(t, "not admin", err, v1.NotGranted, "")
-	_, err = w.Service.PolicyTest(t.Context(), policy.Caller{UID: 1}, &v1.PolicyTestRequest{
-		Operation: "jwt", Keyset: "default", Claims: jsontext.Value(`{"a":1,"a":2}`),
+	reply, err := w.Service.PolicyTest(t.Context(), policy.Caller{UID: 1}, &v1.PolicyTestRequest{
+		UID: new(uint32(3)), GID: new(uint32(3)), Operation: "jwt", Keyset: "default", Claims: jsontext.Value(`{"a":1,"a":2}`),
 	})
-	expect(t, "a member twice", err, v1.BadClaims, "/claims")
+	if err != nil || reply.Granted || !strings.HasPrefix(reply.Reason, "bad_claims: ") {
+		t.Errorf("a member twice: %+v, %v", reply, err)
+	}
 	for spec, key := range w.Keys {
 		if n := key.Calls.Load(); n != 0 {
 			t.Errorf("%s was asked to sign %d times", spec, n)

@@ -64,7 +64,7 @@ type WhoAmI struct {
 	Grants []Grant  `json:"grants"`
 }
 
-// Grant is one entry under callers: that is the caller's.
+// Grant is a caller of the configuration (a name under callers:) that the asking process is.
 type Grant struct {
 	Name       string   `json:"name"`
 	Keysets    []string `json:"keysets"`
@@ -79,25 +79,34 @@ type Grant struct {
 	Priority   int      `json:"priority"`
 }
 
-// PolicyTestRequest is the body of POST /v1/policy-test: may somebody do this? Nothing is signed.
+// PolicyTestRequest is the body of POST /v1/policy-test: may somebody do this? It is judged as that
+// request would be now. Nothing is signed, and no rate is used up.
 type PolicyTestRequest struct {
-	UID       uint32   `json:"uid"`
-	GID       uint32   `json:"gid"`
+	// UID and GID, the primary group, of the user that is asked about. Both are required: left out
+	// they would be root's.
+	UID *uint32 `json:"uid,omitzero"`
+	GID *uint32 `json:"gid,omitzero"`
+	// Groups are its supplementary groups.
 	Groups    []uint32 `json:"groups,omitempty"`
 	Operation string   `json:"operation"`
-	Keyset    string   `json:"keyset"`
-	Alg       string   `json:"alg,omitempty"`
-	Typ       string   `json:"typ,omitempty"`
-	ClientID  string   `json:"client_id,omitempty"`
-	// Claims of the token, where the operation has any.
+	// Keyset may be left out for operation admin only.
+	Keyset string `json:"keyset,omitempty"`
+	Alg    string `json:"alg,omitempty"`
+	// Typ and Claims are for operation jwt. Claims left out are those of a token that lives for a minute.
+	Typ    string         `json:"typ,omitempty"`
 	Claims jsontext.Value `json:"claims,omitzero"`
+	// ClientID, Audience and Lifetime are for operation client-assertion, as in ClientAssertionRequest.
+	ClientID string `json:"client_id,omitempty"`
+	Audience string `json:"audience,omitempty"`
+	Lifetime string `json:"lifetime,omitempty"`
 }
 
 // PolicyTestReply answers it.
 type PolicyTestReply struct {
 	Granted bool `json:"granted"`
-	// Rule is the entry under callers: that grants it.
+	// Rule is the caller (its name under callers:) that grants it. Empty where root or the daemon's own
+	// user reads without one.
 	Rule string `json:"rule,omitempty"`
-	// Reason is why it is not granted.
+	// Reason is why it would be refused, with the reason word before it unless that is not_granted.
 	Reason string `json:"reason,omitempty"`
 }

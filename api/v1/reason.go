@@ -57,6 +57,9 @@ const (
 	KidUnknown Reason = "kid_unknown"
 	// BadConfiguration: the configuration file does not load, or asks for what a reload cannot do.
 	BadConfiguration Reason = "bad_configuration"
+	// DecryptionFailed: the message is not for this keyset, or is no whole and true JWE. It never
+	// says which (RFC 7516 §11.5).
+	DecryptionFailed Reason = "decryption_failed"
 	// AuditFailed: the audit log cannot be written, so nothing is signed.
 	AuditFailed Reason = "audit_failed"
 	// Internal: a fault of keysetd's own; the log has more.
@@ -69,7 +72,7 @@ func Reasons() []Reason {
 		BadRequest, BadClaims, BadHeader, BadSigningInput, BadDigest, LifetimeTooLong, IssuerMismatch,
 		TooLarge, NotFound, MethodNotAllowed, UnsupportedMediaType, KeysetUnknown, AlgorithmUnavailable,
 		KidNotActive, PurposeMismatch, NotGranted, NotReady, Unavailable, Overloaded, DeadlineExceeded,
-		NotYet, RateLimited, Frozen, KidUnknown, BadConfiguration, AuditFailed, Internal,
+		NotYet, RateLimited, Frozen, KidUnknown, BadConfiguration, DecryptionFailed, AuditFailed, Internal,
 	}
 }
 

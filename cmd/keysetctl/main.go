@@ -56,11 +56,16 @@ func oneLine(err error) string {
 		if e.Field != "" {
 			text += " (at " + e.Field + ")"
 		}
-		if wait := time.Duration(e.RetryAfterMillis) * time.Millisecond; wait >= time.Second {
-			text += "; again in " + span(wait+time.Second-1)
+		if wait := time.Duration(e.RetryAfterMillis) * time.Millisecond; wait >= time.Second && !saysWhen(e.Detail) {
+			text += "; again in " + spanUp(wait)
 		}
 	}
 	return plain(text)
+}
+
+// saysWhen reports whether a detail tells when to ask again.
+func saysWhen(detail string) bool {
+	return strings.Contains(detail, "again in ") || strings.Contains(detail, "again from ")
 }
 
 // plain is text on one line, without what a terminal would act on.
@@ -112,7 +117,7 @@ command line makes no sense. Errors are one line on standard error.`,
 	flags.DurationVar(&o.timeout, "timeout", 0, "how long to wait for an answer (default 15s, and 75s for what changes keys or configuration)")
 	root.AddCommand(statusCommand(&o), signCommand(&o), jwksCommand(&o), planCommand(&o), historyCommand(&o),
 		rotateCommand(&o), revokeCommand(&o), freezeCommand(&o), thawCommand(&o),
-		reloadCommand(&o), clockCommand(&o), whoamiCommand(&o), policyCommand(&o), pinCommand(&o), tokenCommand(&o))
+		reloadCommand(&o), clockCommand(&o), whoamiCommand(&o), policyCommand(&o), auditCommand(&o), pinCommand(&o), tokenCommand(&o))
 	return root
 }
 

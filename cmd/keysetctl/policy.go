@@ -8,7 +8,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
 	v1 "keysetd.example/api/v1"
@@ -20,7 +19,7 @@ func whoamiCommand(o *options) *cobra.Command {
 		Use:   "whoami",
 		Short: "Show who keysetd takes you for, and what you may do",
 		Long: `Shows the user and groups by which the kernel vouches for this process on keysetd's socket, and
-the entries under callers: that are for them.`,
+the callers of the configuration that it is.`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return exchange(o, cmd, toAsk, func(ctx context.Context, c *client.Client) (*v1.WhoAmI, error) {
@@ -41,7 +40,7 @@ func printWho(out io.Writer, who *v1.WhoAmI, _ time.Time) error {
 	}
 	lines := []string{fmt.Sprintf("uid %d, gid %d, supplementary groups %s, pid %d", who.UID, who.GID, groups, who.PID)}
 	if len(who.Grants) == 0 {
-		return printLines(out, append(lines, "no entry under callers: is for it"))
+		return printLines(out, append(lines, "it is no caller of the configuration"))
 	}
 	if err := printLines(out, append(lines, "")); err != nil {
 		return err
@@ -82,54 +81,5 @@ func policyCommand(o *options) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(policyTestCommand(o))
-	return cmd
-}
-
-func policyTestCommand(o *options) *cobra.Command {
-	var req v1.PolicyTestRequest
-	var groups []uint
-	var claims string
-	cmd := &cobra.Command{
-		Use:   "test --uid UID --operation OPERATION --keyset KEYSET",
-		Short: "Ask whether somebody may do something",
-		Long: `Asks whether a user would be granted an operation by the configuration in force, with this algorithm,
-typ, client id and these claims. Nothing is signed, and no rate is used up. It exits with 1 where it
-is not granted.`,
-		Example: `  keysetctl policy test --uid 1001 --operation jwt --keyset default --alg ES256 --claims '{"aud":"api","exp":1}'`,
-		Args:    arguments(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !cmd.Flags().Changed("uid") || req.Operation == "" {
-				return usagef("--uid and --operation are missing; the usage is: %s", cmd.UseLine())
-			}
-			for _, g := range groups {
-				req.Groups = append(req.Groups, uint32(g))
-			}
-			if req.Claims = jsontext.Value(claims); claims != "" && !req.Claims.IsValid() {
-				return usagef("--claims is not JSON with each member once")
-			}
-			return exchange(o, cmd, toAsk, func(ctx context.Context, c *client.Client) (*v1.PolicyTestReply, error) {
-				reply, err := c.PolicyTest(ctx, &req)
-				if err != nil {
-					return nil, fmt.Errorf("testing the policy: %w", err)
-				}
-				if !reply.Granted && !o.json {
-					return nil, fmt.Errorf("not granted: %s", reply.Reason)
-				}
-				return reply, nil
-			}, func(out io.Writer, reply *v1.PolicyTestReply, _ time.Time) error {
-				return printLines(out, []string{fmt.Sprintf("granted by caller %s", reply.Rule)})
-			})
-		},
-	}
-	flags := cmd.Flags()
-	flags.Uint32Var(&req.UID, "uid", 0, "the user")
-	flags.Uint32Var(&req.GID, "gid", 0, "the user's primary group")
-	flags.UintSliceVar(&groups, "groups", nil, "supplementary groups, by number")
-	flags.StringVar(&req.Operation, "operation", "", "jwt, client-assertion, sign, read, rotate, revoke, freeze, admin")
-	flags.StringVar(&req.Keyset, "keyset", "", "the keyset")
-	flags.StringVar(&req.Alg, "alg", "", "the algorithm")
-	flags.StringVar(&req.Typ, "typ", "", "the typ of the token")
-	flags.StringVar(&req.ClientID, "client-id", "", "the client of an assertion")
-	flags.StringVar(&claims, "claims", "", "the claims of the token, as JSON")
 	return cmd
 }

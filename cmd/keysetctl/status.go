@@ -128,3 +128,16 @@ func span(d time.Duration) string {
 	}
 	return fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour)
 }
+
+// spanUp is a duration to wait: rounded up to what span shows, so that whoever waits that long has
+// waited long enough.
+func spanUp(d time.Duration) string {
+	unit := time.Second
+	switch {
+	case d > 24*time.Hour:
+		unit = time.Hour
+	case d > time.Hour:
+		unit = time.Minute
+	}
+	return span((d + unit - 1).Truncate(unit))
+}

@@ -24,10 +24,11 @@ type Caller struct {
 	Group string `yaml:"group"`
 	// Keysets that are granted, or "*" for all. Required.
 	Keysets []string `yaml:"keysets,all"`
-	// Operations that are granted: jwt, sign and client-assertion; read, which shows state, plan and
+	// Operations that are granted: jwt, sign and client-assertion; decrypt, on enc keysets; read, which shows state, plan and
 	// history; rotate, revoke, freeze (and thaw), the operator's acts; admin, for what concerns the
 	// daemon and its tokens. Or "*" for all, those of later versions included. Required. Whoever is
-	// limited by types, client_ids, audiences or claims has no sign on the same keyset.
+	// limited by types, client_ids, audiences or claims has no sign on the same keyset, if its purpose
+	// serves sign.
 	Operations []policy.Operation `yaml:"operations,all"`
 	// Algorithms that are granted to sign with, or "*" for all. Required with operations
 	// that sign.
@@ -41,12 +42,13 @@ type Caller struct {
 	// Audiences that tokens and assertions may be for: aud must name one, and none but these. Left
 	// out: any, and none.
 	Audiences []string `yaml:"audiences"`
-	// Claims is an expression in CEL that must be true for tokens and assertions, on one line (or
-	// folded, ">-"). It sees claims and header (maps, JSON numbers that are whole are int), caller
+	// Claims is an expression in CEL that must be true for tokens and assertions, on one line or
+	// several ("|"). It sees claims and header (maps, JSON numbers that are whole are int), caller
 	// (uid, gid, pid, groups) and now (int, seconds since 1970); an error denies. Left out: none.
-	Claims string `yaml:"claims"`
-	// Rate is how many signatures a second each uid may make by this grant, up to 1000000; it may
-	// have a fraction. Left out: no limit.
+	Claims Expression `yaml:"claims"`
+	// Rate is how many signatures and decryptions a second all who come by this grant may make
+	// together, up to 1000000; it may have a fraction. Left out: no limit, but 20 decryptions a second
+	// and 40 at once.
 	Rate float64 `yaml:"rate"`
 	// Burst is how many of them may follow each other at once, 1 to 1000000. Left out: what rate
 	// gives in a second, at least 1.
@@ -55,6 +57,9 @@ type Caller struct {
 	// out: 5.
 	Priority int `yaml:"priority"`
 }
+
+// Expression is text in CEL, which may have several lines.
+type Expression string
 
 func (c *Caller) setDefaults() { c.Priority = 5 }
 

@@ -19,9 +19,9 @@ func (c *Config) check(src *source) error {
 	if err := c.checkTokens(src); err != nil {
 		return err
 	}
-	c.Store.Path, c.Audit.Path = src.abs(c.Store.Path), src.abs(c.Audit.Path)
-	if c.Store.Path == c.Audit.Path {
-		return src.fail(root.join("audit").join("path"), "is the store's path; each needs a file of its own")
+	c.Store.Path = src.abs(c.Store.Path)
+	if err := c.Audit.check(src, c.Store.Path, c.Tokens); err != nil {
+		return err
 	}
 	if err := c.Listen.check(src); err != nil {
 		return err
@@ -55,5 +55,5 @@ func (c *Config) check(src *source) error {
 		}
 		c.Callers[name] = caller
 	}
-	return nil
+	return c.checkPolicy(src)
 }

@@ -68,26 +68,38 @@ func (c *Caller) checkWho(src *source, at path) error {
 	return nil
 }
 
-// signing are the operations that sign, issuing those whose claims the daemon sees.
+// signing are the operations that sign, using those that use a key at all, issuing those whose
+// claims the daemon sees.
 var (
 	signing = slices.DeleteFunc(policy.Operations(), func(o policy.Operation) bool { return !o.Signs() })
+	using   = slices.DeleteFunc(policy.Operations(), func(o policy.Operation) bool { return !o.UsesKey() })
 	issuing = []policy.Operation{policy.JWT, policy.ClientAssertion}
 )
 
+// notGranted says that none of these is.
+func notGranted(ops []policy.Operation) string {
+	if len(ops) == 1 {
+		return "operation " + string(ops[0]) + " is not granted"
+	}
+	return "none of the operations " + join(ops) + " is granted"
+}
+
 // checkLimits refuses limits of what is not granted, for who writes them expects them to do
-// something, and those that are none. What an expression says is checked with the policy.
+// something, and those that are none. What an expression says, and limits beside sign, are checked
+// with the policy.
 func (c *Caller) checkLimits(src *source, at path) error {
 	for _, scope := range []struct {
 		fields []string
 		of     []policy.Operation
 	}{
-		{[]string{"algorithms", "rate", "burst", "priority"}, signing},
+		{[]string{"algorithms"}, signing},
+		{[]string{"rate", "burst", "priority"}, using},
 		{[]string{"types", "audiences", "claims"}, issuing},
 		{[]string{"client_ids"}, []policy.Operation{policy.ClientAssertion}},
 	} {
 		for _, f := range scope.fields {
 			if src.has(at.join(f)) && !c.grants(scope.of...) {
-				return src.fail(at.join(f), "does not apply, for none of the operations %s is granted; leave it out", join(scope.of))
+				return src.fail(at.join(f), "does not apply, for %s; leave it out", notGranted(scope.of))
 			}
 		}
 	}
@@ -99,30 +111,19 @@ func (c *Caller) checkLimits(src *source, at path) error {
 	if i := slices.Index(c.Audiences, policy.All); i >= 0 {
 		return src.fail(at.join("audiences").item(i), `"*" does not stand for every audience; leave audiences out to grant every one`)
 	}
-	if !c.grants(policy.Sign) {
-		return c.checkRate(src, at)
-	}
-	for _, f := range []string{"types", "audiences", "claims"} {
-		if src.has(at.join(f)) {
-			return src.fail(at.join(f), "does not go with operation sign, which could make any token; grant sign on other keysets, as a caller of its own")
-		}
-	}
-	if c.grants(policy.ClientAssertion) && !slices.Contains(c.ClientIDs, policy.All) {
-		return src.fail(at.join("client_ids"), `does not go with operation sign, which could make any assertion; write "*", or grant sign on other keysets, as a caller of its own`)
-	}
 	return c.checkRate(src, at)
 }
 
 func (c *Caller) checkRate(src *source, at path) error {
-	const most = 1_000_000
+	const most = maxRate
 	rate, burst := at.join("rate"), at.join("burst")
 	switch {
 	case src.has(rate) && (c.Rate < 0.001 || c.Rate > most):
-		return src.fail(rate, "must be from 0.001 to %d signatures a second; leave it out for no limit", most)
+		return src.fail(rate, aRate)
 	case src.has(burst) && !src.has(rate):
 		return src.fail(burst, "goes with rate; give that, or leave burst out")
 	case src.has(burst) && (c.Burst < 1 || c.Burst > most):
-		return src.fail(burst, "must be from 1 to %d signatures", most)
+		return src.fail(burst, "must be from 1 to %d", most)
 	case c.Priority < 0 || c.Priority > 9:
 		return src.fail(at.join("priority"), "must be from 0 to 9")
 	}
@@ -149,7 +150,7 @@ func (c *Caller) checkNames(src *source, at path, keysets map[string]Keyset) err
 			return src.fail(at.join("algorithms").item(i), "no keyset that is granted has a key for %s; they sign with %s", a, cmp.Or(join(all(granted, keysets)), "none, for their purpose is enc"))
 		}
 	}
-	return nil
+	return c.checkMatches(src, at, granted, keysets)
 }
 
 // all returns every algorithm that some of the named keysets sign with.

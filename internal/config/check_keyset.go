@@ -10,14 +10,11 @@ import (
 	"keysetd.example/internal/keyspec"
 )
 
-// reserved is the keyset that signs the audit log's checkpoints.
-const reserved = "audit"
-
 func (k *Keyset) check(src *source, name string, tokens map[string]Token) error {
 	at := root.join("keysets").join(name)
 	switch {
-	case name == reserved:
-		return src.fail(at, "is a reserved name; choose another")
+	case name == AuditKeyset:
+		return src.fail(at, "is a reserved name, for the keys that sign the audit log's checkpoints; choose another")
 	case k.Purpose == "":
 		return src.fail(at, "purpose is missing; write jwt, raw, any or enc")
 	}

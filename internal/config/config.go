@@ -19,7 +19,6 @@ import (
 	"slices"
 	"strconv"
 
-	"keysetd.example/internal/audit"
 	"keysetd.example/signing/policy"
 )
 
@@ -59,20 +58,6 @@ type Store struct {
 }
 
 func (s *Store) setDefaults() { s.Path = "/var/lib/keysetd/state.db" }
-
-// Audit is where acts are written down.
-type Audit struct {
-	// Path of the log, lines of JSON. Left out: /var/log/keysetd/audit.jsonl.
-	Path string `yaml:"path"`
-	// Sync is second or always: when lines are brought to the disk. Left out: second; a
-	// power cut may then lose the last second.
-	Sync audit.Sync `yaml:"sync"`
-}
-
-func (a *Audit) setDefaults() {
-	a.Path = "/var/log/keysetd/audit.jsonl"
-	a.Sync = audit.SyncSecond
-}
 
 // Options say how a file is to be taken.
 type Options struct {
@@ -166,7 +151,7 @@ func (c *Config) Rules() []policy.Rule {
 			Types:      caller.Types,
 			ClientIDs:  caller.ClientIDs,
 			Audiences:  caller.Audiences,
-			Claims:     caller.Claims,
+			Claims:     string(caller.Claims),
 			Rate:       caller.Rate,
 			Burst:      caller.Burst,
 			Priority:   caller.Priority,

@@ -55,7 +55,7 @@ func TestDefaults(t *testing.T) {
 			Module: "/etc/keysetd/m.so", Label: "l", PIN: PIN{File: "/etc/keysetd/pin"}, Sessions: 8, VerifySignatures: VerifyRSA,
 		}},
 		Store: Store{Path: "/var/lib/keysetd/state.db"},
-		Audit: Audit{Path: "/var/log/keysetd/audit.jsonl", Sync: audit.SyncSecond},
+		Audit: Audit{Path: "/var/log/keysetd/audit.jsonl", Sync: audit.SyncSecond, Token: "default", Key: "p-256", Period: 90 * 24 * time.Hour},
 		Listen: Listen{
 			Socket: "/run/keysetd/keysetd.sock", SocketMode: 0o660, Public: "127.0.0.1:8080", Metrics: "127.0.0.1:9090",
 		},
@@ -103,10 +103,11 @@ func TestExample(t *testing.T) {
 	want := []policy.Rule{
 		{Name: "monitoring", UID: new(uint32(1002)), Keysets: []string{"*"}, Operations: []policy.Operation{policy.Read}, Priority: 5},
 		{Name: "operator", UID: new(uint32(1003)), Keysets: []string{"*"}, Operations: []policy.Operation{policy.Read, policy.Rotate, policy.Revoke, policy.Freeze, policy.Admin}, Priority: 5},
+		{Name: "reader", UID: new(uint32(1004)), Keysets: []string{"inbox"}, Operations: []policy.Operation{policy.Decrypt}, Priority: 5},
 		{
 			Name: "token-service", UID: new(uint32(1001)), Keysets: []string{"default"}, Operations: []policy.Operation{policy.JWT, policy.ClientAssertion},
 			Algorithms: []jose.SignatureAlgorithm{jose.ES256}, Types: []string{"JWT", "at+jwt"}, ClientIDs: []string{"token-service"},
-			Audiences: []string{"api", "https://idp.example"}, Claims: "claims.exp - now <= 3600 && !has(claims.admin)", Rate: 100, Burst: 20, Priority: 5,
+			Audiences: []string{"api", "https://idp.example"}, Claims: `claims.exp - now <= 3600 && claims.scope in ["read", "write"]`, Rate: 100, Burst: 20, Priority: 5,
 		},
 	}
 	if got := cfg.Rules(); !reflect.DeepEqual(got, want) {
@@ -207,7 +208,7 @@ tokens:
     reserved: "configdir='sql:/x'"
   b: {module: ../m.so, label: l, serial: "7", pin: {file: /p}}
 store: {path: state.db}
-audit: {path: ./log/audit.jsonl, sync: always}
+audit: {path: ./log/audit.jsonl, sync: always, key: rsa-3072, period: 30d}
 listen: {socket: sock, socket_mode: "600", socket_group: g, public: "off", metrics: "[::1]:0"}
 public_url: https://keys.example/base/
 keysets:
@@ -228,7 +229,7 @@ keysets:
 callers:
   g: {gid: 0, keysets: [a.b-c_1], operations: [client-assertion], algorithms: [PS512], client_ids: [one, two], rate: 0.5, priority: 0, audiences: [aud]}
   h: {group: token-service, keysets: [a.b-c_1], operations: [jwt], algorithms: "*", types: [at+jwt], claims: 'claims.sub == "x"', rate: 1000000, burst: 1000000, priority: 9}
-  x: {uid: 0, keysets: ["*"], operations: "*", algorithms: "*", client_ids: "*"}
+  x: {uid: 0, keysets: [two], operations: "*", algorithms: "*", client_ids: "*"}
   y: {user: token-service, keysets: [two], operations: [sign, read], algorithms: [ES512]}
   z: {uid: 1001, keysets: [a.b-c_1], operations: [jwt], algorithms: [EdDSA, RS256]}
 `)
@@ -245,7 +246,7 @@ callers:
 	if want := (Listen{Socket: "/etc/keysetd/sock", SocketMode: 0o600, SocketGroup: "g", Metrics: "[::1]:0"}); cfg.Listen != want {
 		t.Errorf("listen: %+v", cfg.Listen)
 	}
-	if cfg.Store.Path != "/etc/keysetd/state.db" || cfg.Audit != (Audit{"/etc/keysetd/log/audit.jsonl", audit.SyncAlways}) || cfg.PublicURL != "https://keys.example/base" {
+	if cfg.Store.Path != "/etc/keysetd/state.db" || cfg.Audit != (Audit{"/etc/keysetd/log/audit.jsonl", audit.SyncAlways, "a", "rsa-3072", 30 * 24 * time.Hour}) || cfg.PublicURL != "https://keys.example/base" {
 		t.Errorf("%+v %+v %s", cfg.Store, cfg.Audit, cfg.PublicURL)
 	}
 	k := cfg.Keysets["a.b-c_1"]

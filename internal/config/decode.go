@@ -73,7 +73,7 @@ func (s *source) decode(n ast.Node, v reflect.Value, at path, all bool) error {
 		v.SetBool(b.Value)
 		return nil
 	case reflect.Float64:
-		return s.decodeNumber(n, v, at)
+		return s.decodeRate(n, v, at)
 	default: // int and uint32
 		return s.decodeInt(n, v, at)
 	}
@@ -100,16 +100,21 @@ func (s *source) decodeInt(n ast.Node, v reflect.Value, at path) error {
 // plainNumber is a number that YAML and everybody else read alike.
 var plainNumber = regexp.MustCompile(`^(0|[1-9][0-9]{0,8})(\.[0-9]{1,6})?$`)
 
-func (s *source) decodeNumber(n ast.Node, v reflect.Value, at path) error {
+// maxRate is the highest rate and burst.
+const maxRate = 1_000_000
+
+const aRate = "must be from 0.001 to 1000000 a second, in decimal digits; leave it out for no limit"
+
+// decodeRate reads the one number that may have a fraction.
+func (s *source) decodeRate(n ast.Node, v reflect.Value, at path) error {
+	text := ""
 	switch n.(type) {
 	case *ast.IntegerNode, *ast.FloatNode:
-	default:
-		return s.failAt(startOf(n), at, "must be a number, as in 100 or 0.5")
+		text = n.GetToken().Value
 	}
-	text := n.GetToken().Value
 	x, err := strconv.ParseFloat(text, 64)
 	if err != nil || !plainNumber.MatchString(text) {
-		return s.failAt(startOf(n), at, "is out of range, or not in plain decimal digits")
+		return s.failAt(startOf(n), at, aRate)
 	}
 	v.SetFloat(x)
 	return nil
@@ -123,10 +128,14 @@ func (s *source) decodeScalar(n ast.Node, v reflect.Value, at path, read scalar)
 		}
 		return s.failAt(startOf(n), at, "must be text; what looks like a number or a word of YAML goes in quotes")
 	}
+	one := text
+	if v.Type() == reflect.TypeFor[Expression]() { // the one that is many lines long, with tabs
+		one = strings.NewReplacer("\n", "", "\t", "").Replace(text)
+	}
 	switch {
 	case text == "":
 		return s.failAt(startOf(n), at, "is empty; give it a value or leave it out")
-	case control(text):
+	case control(one):
 		return s.failAt(startOf(n), at, "has a line break or another control character in it")
 	}
 	x, err := read.parse(text)

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	service "keysetd.example/signing"
 )
 
 // Header says what stands in the protected header of tokens and assertions besides alg and typ.
@@ -67,14 +69,10 @@ var (
 
 const aType = "must be a media type without parameters, as at+jwt, of at most 64 characters"
 
-// fixed are the header parameters that no caller sets: those that say how a token is read (RFC 7515
-// §4.1.11, RFC 7797 §3), those that lead a verifier to a key (RFC 8725 §3.10), those that are a
-// JWE's (RFC 7516 §4.1); and typ, which types is about.
-var fixed = []string{"alg", "kid", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64", "zip", "enc", "jwks", "x5t#S512", "trust_chain", "typ"}
-
 // checkHeader looks at what tokens and assertions say of themselves.
 func (k *Keyset) checkHeader(src *source, keyset path) error {
 	at := keyset.join("header")
+	fixed := service.FixedParameters()
 	for i, name := range k.Header.Allow {
 		same := func(other string) bool { return strings.EqualFold(name, other) }
 		switch at := at.join("allow").item(i); {
@@ -91,6 +89,9 @@ func (k *Keyset) checkHeader(src *source, keyset path) error {
 	for i, t := range k.Types {
 		if !mediaType.MatchString(t) {
 			return src.fail(keyset.join("types").item(i), aType)
+		}
+		if strings.TrimPrefix(strings.ToLower(t), "application/") == string(TypClientAuthentication) {
+			return src.fail(keyset.join("types").item(i), "is the typ of client assertions, which operation client-assertion makes; no token has it")
 		}
 	}
 	for _, f := range []struct {

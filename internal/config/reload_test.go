@@ -25,7 +25,7 @@ keysets: {k: {purpose: raw, token: main, keys: [p-256]}}
 		{good, "listen:", "store: {path: s}\naudit: {sync: always}\nlisten:\n  metrics: 'off'", "store audit listen"},
 		{good, "token:\n  module: m.so\n  label: l\n  pin: {file: pin}\n", "tokens: {default: {module: m.so, label: l, pin: {file: pin}}}\n", ""},
 		{good, "token:\n  module: m.so\n  label: l\n  pin: {file: pin}\n", "tokens: {default: {module: m.so, label: m, pin: {file: pin}}, a: {module: m.so, label: l, pin: {file: pin}}}\n", "tokens.a tokens.default"},
-		{good, "token:\n  module: m.so\n  label: l\n  pin: {file: pin}\n", "tokens: {main: {module: m.so, label: l, pin: {file: pin}}}\n", "token tokens.main"},
+		{good, "token:\n  module: m.so\n  label: l\n  pin: {file: pin}\n", "tokens: {main: {module: m.so, label: l, pin: {file: pin}}}\n", "token tokens.main audit"},
 		{several, "  spare: {module: m.so, label: s, pin: {file: pin}}\n", "", "tokens.spare"},
 		{several, "file: pin}}\n  spare", "file: p}}\n  spare", "tokens.main"},
 	} {

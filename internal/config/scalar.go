@@ -28,6 +28,7 @@ type scalar struct {
 // scalars are the types that are written as text.
 var scalars = map[reflect.Type]scalar{
 	reflect.TypeFor[string]():                  {"", func(s string) (any, error) { return s, nil }},
+	reflect.TypeFor[Expression]():              {"", func(s string) (any, error) { return Expression(s), nil }},
 	reflect.TypeFor[time.Duration]():           {aDuration, erase(parseDuration)},
 	reflect.TypeFor[Period]():                  {aDuration + ", or manual", erase(parsePeriod)},
 	reflect.TypeFor[Retain]():                  {aDuration + ", or until-revoked", erase(parseRetain)},

@@ -63,11 +63,13 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 	if err != nil {
 		return err
 	}
-	trail, err := audit.Open(cfg.Audit.Path, audit.Options{Sync: cfg.Audit.Sync})
+	seal := new(sealer)
+	trail, err := audit.Open(cfg.Audit.Path, audit.Options{Sync: cfg.Audit.Sync, Sealer: seal, Installation: db.Installation(), Logger: log})
 	if err != nil {
 		return err
 	}
-	defer closing(&err, "the audit log", trail.Close)
+	closeTrail := sync.OnceFunc(func() { closing(&err, "the audit log", trail.Close) })
+	defer closeTrail()
 
 	// Before anybody logs in: what cannot be served need not be tried.
 	ls, err := listen(cfg)
@@ -84,6 +86,8 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 		return err
 	}
 	defer closing(&err, "the tokens", func() error { return ts.close(context.WithoutCancel(ctx)) })
+	defer closeTrail() // while the tokens are there to sign its last checkpoint
+	seal.key = ts.key
 
 	state, err := signing.NewState(rights, nil, m.signing)
 	if err != nil {
@@ -93,8 +97,10 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 		Auditor: trail, Metrics: m.signing, Logger: log,
 		Tokens: ts.status, RetryPIN: ts.retryPIN, AcceptSerial: ts.acceptSerial, Public: ls.addresses().Public,
 	}, state)
-	p := &publisher{key: ts.key, service: service, metrics: m.signing, log: log, force: force{cfg: cfg, rights: rights}}
-	able := func() bool { return canSign(p.config(), manager.Snapshot()) && p.allShown() }
+	p := &publisher{key: ts.key, seal: seal, service: service, metrics: m.signing, log: log, force: force{cfg: cfg, rights: rights}}
+	var toProve <-chan struct{}
+	p.onShown, toProve = newBell()
+	able := func() bool { return canSign(p.config(), manager.Snapshot()) && p.allShown() && p.allDecrypt() }
 	p.pages = jwks.NewPages(func() bool { return able() && ts.up() }) // asked once the doors are open
 	mc := managerConfig(cfg, db, ts, log)
 	mc.Certify, mc.Publish, mc.Drain, mc.KeepRevocations, mc.Metrics = certify(p.config), p.publish, p.drain, revoked.keep, m.rotation
@@ -128,6 +134,7 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 			manager.Wake()
 		})
 	})
+	background.Go(func() { p.keepProving(running, toProve) })
 	systemd := notifier{log, ts.summary}
 	background.Go(func() { systemd.run(running) })
 	background.Go(func() { onHangup(running, hangups, trail, reloads, systemd) })
@@ -153,7 +160,7 @@ func closing(err *error, what string, close func() error) {
 }
 
 func newPolicy(cfg *config.Config) (*policy.Policy, error) {
-	return policy.New(cfg.Rules(), policy.Options{OverflowUID: overflow("uid"), OverflowGID: overflow("gid"), DaemonUID: uint32(os.Getuid())})
+	return policy.New(cfg.Rules(), policy.Options{OverflowUID: overflow("uid"), OverflowGID: overflow("gid"), DaemonUID: uint32(os.Getuid()), Signing: cfg.SigningKeysets()})
 }
 
 // overflow is the uid or gid by which the kernel shows a process of a user namespace that has

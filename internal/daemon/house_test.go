@@ -15,13 +15,17 @@ const module = "keysetd.example/"
 // below it, or beside it as far as besides says; never one above.
 var floors = [][]string{
 	{"cmd/", "scripts/"},
+	{"client/keysetdtest"},
+	{"client/keysetdtest/internal/process"},
 	{"internal/dev"},
 	{"internal/daemon"},
 	{"internal/config"},
+	{"client/internal/clienttest"},
 	{"signing/signingtest"},
+	{"client/keysetdjose", "client/keysetdjwt", "client/keysetdoauth2"},
 	{"signing/door", "client"},
 	{"signing"},
-	{"signing/policy", "internal/audit"},
+	{"signing/policy", "signing/jwe", "internal/audit"},
 	{"rotation/store", "jwks", "jwks/x5c"},
 	{"rotation", "hsm/hsmtest", "hsm/hsmtest/memory"},
 	{"hsm", "hsm/worker"},

@@ -22,7 +22,9 @@ type shown struct {
 	page    *jwks.Page // nil where none is served
 	signing signing.Keyset
 	problem string     // that rotation has with it
-	keys    []tokenKey // that sign
+	keys    []tokenKey // that sign or decrypt
+	// unwrapping are the keys that decrypt, and those that will.
+	unwrapping []provenKey
 	// fellBack is why it is not shown as it should be; empty where it is.
 	fellBack string
 }
@@ -37,7 +39,9 @@ func (p *publisher) present(k *rotation.Keyset, cfg *config.Config, now time.Tim
 		s.Purpose, s.AnyIssuer, s.DefaultAlg = signing.Purpose(ks.Purpose), ks.AnyIssuer, ks.DefaultAlgorithm
 		s.Header, s.Assertion = headerOf(k.Name, ks, cfg.PublicURL), assertionOf(ks)
 		if k.Policy.Encrypts() {
-			_, s.Decrypts = k.Document.Active()
+			if err := p.decrypt(&out, k, cfg); err != nil {
+				return shown{}, err
+			}
 		} else if err := p.sign(&out, k); err != nil {
 			return shown{}, err
 		}
@@ -100,7 +104,7 @@ func (p *publisher) sign(out *shown, k *rotation.Keyset) error {
 			return fmt.Errorf("key %s: %w", key.KID, err)
 		}
 		out.keys = append(out.keys, handle)
-		s.Active = append(s.Active, signing.ActiveKey{KID: key.KID, Spec: key.Spec, Key: handle, Generation: active.Number, Chain: key.Chain})
+		s.Active = append(s.Active, signing.ActiveKey{KID: key.KID, Spec: key.Spec, Key: handle, Public: handle.Public(), Generation: active.Number, Chain: key.Chain})
 	}
 	return nil
 }

@@ -137,6 +137,7 @@ func TestPresent(t *testing.T) {
 			if err := s.publish(snapshot(s.view(c.doc(s)))); err != nil {
 				t.Fatal(err)
 			}
+			s.publisher.prove(t.Context())
 			if got, _ := s.page("ks"); !slices.Equal(got, c.page) || (got == nil) != (c.page == nil) {
 				t.Errorf("on the page are %q, want %q", got, c.page)
 			}

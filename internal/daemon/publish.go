@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -21,13 +22,17 @@ import (
 // pages to verifiers and as keys to callers. Pages come first, since what signs must be
 // published (invariant 1).
 type publisher struct {
-	key func(rotation.Key) (tokenKey, error) // on its token
+	key  func(rotation.Key) (tokenKey, error) // on its token
+	seal *sealer
 	// outlive is the manager's Outlive.
 	outlive func(ctx context.Context, keyset string, generation int, exp time.Time) error
 	pages   *jwks.Pages
 	service *signing.Service
 	metrics *signing.Metrics
 	log     *slog.Logger
+	proofs  proofs
+	// onShown is called when something new is shown. It must not wait.
+	onShown func()
 
 	mu   sync.Mutex
 	last *rotation.Snapshot // nil before the first
@@ -47,9 +52,13 @@ type force struct {
 	made map[*rotation.Keyset]shown
 }
 
-// tokenKey is a key that signs, as its token has it.
+// tokenKey is a key as its token has it. It signs or decrypts.
 type tokenKey interface {
 	signing.Key
+	signing.Decrypter
+	// ProbeDecrypt has it decrypt something by RSA-OAEP with this hash, or with hash 0 by key agreement,
+	// unless it did so since the token came up; hsm.ErrUnsupported where it does not.
+	ProbeDecrypt(ctx context.Context, hash crypto.Hash) error
 	// Problem is why its token refuses it; empty where it does not.
 	Problem() string
 }
@@ -140,6 +149,12 @@ func (p *publisher) show(s *rotation.Snapshot, by force, strictly bool) error {
 	now := time.Now()
 	for _, name := range sortedKeys(s.Keysets) {
 		k := s.Keysets[name]
+		if name == config.AuditKeyset {
+			if err := p.seal.show(k); err != nil {
+				p.log.Error("the audit log's checkpoints cannot be signed", "error", err)
+			}
+			continue
+		}
 		m, ok := by.made[k]
 		if !ok || m.fellBack != "" { // which may be over
 			var err error
@@ -171,6 +186,7 @@ func (p *publisher) show(s *rotation.Snapshot, by force, strictly bool) error {
 	by.made = made
 	tellFallen(p.log, p.fallen, fallen)
 	p.force, p.last, p.fallen = by, s, fallen
+	p.onShown()
 	return nil
 }
 

@@ -102,5 +102,6 @@ func policies(cfg *config.Config) map[string]rotation.Policy {
 	for name, k := range cfg.Keysets {
 		keysets[name] = k.Policy(name)
 	}
+	keysets[config.AuditKeyset] = cfg.Audit.Policy()
 	return keysets
 }

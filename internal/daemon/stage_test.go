@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"keysetd.example/internal/keyspec"
 	"keysetd.example/jwks"
 	"keysetd.example/rotation"
+	"keysetd.example/signing"
 	"keysetd.example/signing/policy"
 	"keysetd.example/signing/signingtest"
 )
@@ -34,27 +36,38 @@ type stage struct {
 	world   *signingtest.World
 	handled []string // the kids of keys that were asked of their tokens
 	problem string   // that the tokens have with each key
-	outlive []int    // generations that were asked to outlive a token
+	probe   func(kid string, hash crypto.Hash) error
+	outlive []int // generations that were asked to outlive a token
 }
 
 // softKey is a key whose token may have a problem with it.
 type softKey struct {
-	*signingtest.Key
+	signing.Key
+	signing.Decrypter
 	problem *string
+	probe   func(crypto.Hash) error
 }
 
 func (k softKey) Problem() string { return *k.problem }
 
+func (k softKey) ProbeDecrypt(_ context.Context, hash crypto.Hash) error { return k.probe(hash) }
+
 func newStage(t *testing.T, keysets string) *stage {
 	t.Helper()
 	s := &stage{t: t, world: signingtest.New(t)}
+	s.probe = func(string, crypto.Hash) error { return nil }
 	s.publisher = &publisher{
 		pages: jwks.NewPages(func() bool { return true }), service: s.world.Service, metrics: s.world.Metrics, log: slog.New(slog.DiscardHandler),
 		key: func(k rotation.Key) (tokenKey, error) {
 			s.handled = append(s.handled, k.KID)
-			return softKey{s.world.Keys[k.Spec], &s.problem}, nil
+			probe := func(hash crypto.Hash) error { return s.probe(k.KID, hash) }
+			key := s.world.Keys[k.Spec]
+			if key == nil { // of a spec that there is not
+				key = s.world.Keys[keyspec.P256]
+			}
+			return softKey{key, signingtest.EncKeyOf(key.Private()), &s.problem, probe}, nil
 		},
-		force: force{cfg: parse(t, keysets)},
+		force: force{cfg: parse(t, keysets)}, onShown: func() {},
 	}
 	s.publisher.outlive = func(_ context.Context, _ string, generation int, _ time.Time) error {
 		s.outlive = append(s.outlive, generation)

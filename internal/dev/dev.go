@@ -220,6 +220,7 @@ callers:
   me:
     uid: {{.UID}}
     keysets: ["*"]
-    operations: [jwt, sign, read, rotate, revoke, freeze, admin]
+    operations: [jwt, client-assertion, sign, read, rotate, revoke, freeze, admin]
     algorithms: ["*"]
+    client_ids: "*"
 `))

@@ -47,7 +47,7 @@ func TestActsOverTheSocket(t *testing.T) {
 		"reload, bare":  {"POST /v1/reload", "", "reload  {DryRun:false Remove:[]}", `{"applied":true,"changes":[]}`, policy.Admin},
 		"clock":         {"POST /v1/clock/accept", "", "clock accept {By: Why: KID:}", "{}\n", policy.Admin},
 		"clock, {}":     {"POST /v1/clock/accept", "{}", "clock accept {By: Why: KID:}", "{}\n", policy.Admin},
-		"name with a %": {"GET /v1/keysets/a%20b/plan", "", "plan a b", `{"steps":[`, policy.Read},
+		"name with a %": {"GET /v1/keysets/d%65fault/plan", "", "plan default", `{"steps":[`, policy.Read},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := open(t)

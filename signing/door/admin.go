@@ -77,7 +77,7 @@ func (a admin) WhoAmI(ctx context.Context, _ *pb.WhoAmIRequest) (*pb.WhoAmIRespo
 	if err != nil {
 		return nil, err
 	}
-	return &pb.WhoAmIResponse{Uid: reply.UID, Gid: reply.GID, Pid: reply.PID, Groups: reply.Groups, Grants: each(reply.Grants, grant)}, nil
+	return &pb.WhoAmIResponse{Uid: &reply.UID, Gid: &reply.GID, Pid: &reply.PID, Groups: reply.Groups, Grants: each(reply.Grants, grant)}, nil
 }
 
 // PolicyTest implements keysetdpb.AdminServer.
@@ -93,5 +93,5 @@ func (a admin) PolicyTest(ctx context.Context, in *pb.PolicyTestRequest) (*pb.Po
 	if err != nil {
 		return nil, err
 	}
-	return &pb.PolicyTestResponse{Granted: reply.Granted, Rule: reply.Rule, Reason: reply.Reason}, nil
+	return &pb.PolicyTestResponse{Granted: &reply.Granted, Rule: reply.Rule, Reason: reply.Reason}, nil
 }

@@ -37,13 +37,14 @@ const (
 type language struct {
 	*grpc.Server
 	config   Config
+	places   places
 	health   *health.Server
 	stopping context.Context // ends when Shutdown begins
 	stop     context.CancelFunc
 }
 
-func newLanguage(c Config) *language {
-	g := &language{config: c, health: health.NewServer()}
+func newLanguage(c Config, bodies *budget) *language {
+	g := &language{config: c, places: newPlaces(bodies), health: health.NewServer()}
 	g.stopping, g.stop = context.WithCancel(context.Background())
 	g.Server = grpc.NewServer(
 		grpc.Creds(peerCredentials{}),
@@ -51,6 +52,8 @@ func newLanguage(c Config) *language {
 		grpc.MaxHeaderListSize(maxHeader),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
+		// Fixed: what is sent and not read yet is memory too.
+		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionIdle: c.IdleTimeout,
 			// A caller that does not read its replies, and so no ping, is let go in the end.
@@ -62,9 +65,9 @@ func newLanguage(c Config) *language {
 		grpc.ChainStreamInterceptor(g.stream),
 		grpc.UnknownServiceHandler(unknown),
 	)
-	pb.RegisterSignerServer(g, signer{service: c.Service})
-	pb.RegisterKeysetsServer(g, keysets{service: c.Service})
-	pb.RegisterAdminServer(g, admin{service: c.Service})
+	pb.RegisterSignerServer(g.counting(), signer{service: c.Service})
+	pb.RegisterKeysetsServer(g.counting(), keysets{service: c.Service})
+	pb.RegisterAdminServer(g.counting(), admin{service: c.Service})
 	// SERVING says that the door is open, as /healthz does. Whether keysets can sign is in
 	// Keysets.List, and at /readyz.
 	healthpb.RegisterHealthServer(g, g.health)
@@ -109,34 +112,21 @@ func (g *language) begin(ctx context.Context, info *tap.Info) (context.Context, 
 		return ctx, status.Error(codes.Unavailable, "the connection began more requests than it waited for")
 	}
 	m := methods[info.FullMethodName]
-	switch {
-	case m.operation != "" && m.operation != signing.OpWhoAmI && !g.config.Service.Knows(c.caller):
+	if m.operation != "" && m.operation != signing.OpWhoAmI && !g.config.Service.Knows(c.caller) {
 		// Over HTTP it would be refused before its body is read.
-		err := g.config.Service.Refuse(ctx, c.caller, m.operation, "", &v1.Error{
+		c.streams.answered()
+		return ctx, g.refuse(ctx, c, m.operation, &v1.Error{
 			Reason: v1.NotGranted, Detail: fmt.Sprintf("uid %d is not granted anything; add it under callers:", c.caller.UID),
 		})
-		g.config.Metrics.answered(overGRPC, m.operation, told(g.config.Logger, m.operation, err))
-		c.streams.answered()
-		return ctx, statusOf(told(g.config.Logger, m.operation, err)).Err()
-	case m.operation == "": // health and reflection, which stay as long as the door does
-		ended, cancel := context.WithCancel(ctx)
-		unhook := context.AfterFunc(g.stopping, cancel)
-		context.AfterFunc(ctx, func() {
-			unhook()
-			cancel()
-		})
-		return ended, nil
-	case m.act:
-		return within(ctx, g.config.BodyTimeout+actTimeout), nil
 	}
-	return within(ctx, g.config.BodyTimeout+g.config.RequestTimeout), nil
+	return g.arrive(ctx, c, info.FullMethodName)
 }
 
-// within bounds a context that its owner ends.
-func within(ctx context.Context, most time.Duration) context.Context {
-	bounded, cancel := context.WithTimeout(ctx, most)
-	context.AfterFunc(ctx, cancel)
-	return bounded
+// refuse refuses a request whose message was not read.
+func (g *language) refuse(ctx context.Context, c *conn, operation policy.Operation, why *v1.Error) error {
+	e := told(g.config.Logger, operation, g.config.Service.Refuse(ctx, c.caller, operation, "", why))
+	g.config.Metrics.answered(overGRPC, operation, e)
+	return statusOf(e).Err()
 }
 
 // unary answers one request: what route and perform are for HTTP.
@@ -191,8 +181,15 @@ func (g *language) strict(ctx context.Context, operation policy.Operation, req a
 	return g.config.Service.Refuse(ctx, caller, operation, keyset, unknownFieldError(field, number))
 }
 
-// stream is for health and reflection, and for methods that there are not.
+// stream is for health and reflection, and for methods that there are not; ours get a message and
+// are unary from then on.
 func (g *language) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if methods[info.FullMethod].operation != "" {
+		return handler(srv, ss)
+	}
+	if info.FullMethod == healthpb.Health_Watch_FullMethodName {
+		ss = watch{ss, g}
+	}
 	_, err := g.perform(ss.Context(), "", func(context.Context) (any, error) { return nil, handler(srv, ss) })
 	if e, ok := errors.AsType[*v1.Error](err); ok {
 		return statusOf(e).Err()

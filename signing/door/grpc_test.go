@@ -150,7 +150,7 @@ func TestWhoAmIOverBothLanguages(t *testing.T) {
 	if resp, body := h.do(t, "POST", "/v1/policy-test", test); resp.StatusCode != 200 || !strings.Contains(body, `"granted":true`) {
 		t.Errorf("%s %s", resp.Status, body)
 	}
-	tested, err := pb.NewAdminClient(h.grpc(t)).PolicyTest(t.Context(), &pb.PolicyTestRequest{Uid: 4711, Operation: "sign", Keyset: "raw", Alg: "ES256"})
+	tested, err := pb.NewAdminClient(h.grpc(t)).PolicyTest(t.Context(), &pb.PolicyTestRequest{Uid: new(uint32(4711)), Gid: new(uint32(4711)), Operation: "sign", Keyset: "raw", Alg: "ES256"})
 	if err != nil || tested.GetGranted() || tested.GetReason() == "" {
 		t.Errorf("%v %v", tested, err)
 	}
@@ -260,7 +260,7 @@ func TestBadMessages(t *testing.T) {
 		"header trailing":  {header(`{}{}`), codes.InvalidArgument, v1.BadHeader, "/header"},
 		"header cut":       {header(`{"typ`), codes.InvalidArgument, v1.BadHeader, "/header"},
 		"header large":     {header(`{"typ":"` + strings.Repeat("x", 20<<10) + `"}`), codes.ResourceExhausted, v1.TooLarge, "/header"},
-		"header crit":      {header(`{"crit":["b64"],"b64":false}`), codes.InvalidArgument, v1.BadHeader, "/header"},
+		"header crit":      {header(`{"crit":["b64"],"b64":false}`), codes.InvalidArgument, v1.BadHeader, "/header/b64"},
 		"kid":              {jwt(func(r *pb.SignJWTRequest) { r.Kid = "gone" }), codes.FailedPrecondition, v1.KidNotActive, "/kid"},
 		"purpose":          {jwt(func(r *pb.SignJWTRequest) { r.Keyset = "raw" }), codes.PermissionDenied, v1.PurposeMismatch, ""},
 		"unknown field":    {jwt(func(r *pb.SignJWTRequest) { r.ProtoReflect().SetUnknown(news.ProtoReflect().GetUnknown()) }), codes.InvalidArgument, v1.BadRequest, ""},

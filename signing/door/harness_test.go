@@ -85,6 +85,7 @@ func start(t testing.TB, listener func(net.Listener) net.Listener, change ...fun
 		socket: filepath.Join(shortDir(t), "s"), metrics: NewMetrics(), log: new(lockedBuffer),
 	}
 	config := Config{Service: h.Service, Metrics: h.metrics, Logger: slog.New(slog.NewTextHandler(h.log, nil))}
+	h.Service.Logger = config.Logger
 	if err := h.metrics.Register(prometheus.NewRegistry()); err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,8 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("/v1/keysets/{name}/sign", s.route(http.MethodPost, policy.Sign, s.sign))
 	mux.Handle("/v1/keysets/{name}/client-assertion", s.route(http.MethodPost, policy.ClientAssertion, s.assertion))
 	mux.Handle("/v1/keysets/{name}/batch", s.route(http.MethodPost, signing.OpBatch, s.batch))
+	mux.Handle("/v1/keysets/{name}/decrypt", s.route(http.MethodPost, policy.Decrypt, s.decrypt))
+	mux.Handle("/v1/keysets/{name}/key", s.route(http.MethodGet, policy.Read, s.key))
 	mux.Handle("/v1/keysets/{name}/plan", s.route(http.MethodGet, policy.Read, s.plan))
 	mux.Handle("/v1/keysets/{name}/history", s.route(http.MethodGet, policy.Read, s.history))
 	mux.Handle("/v1/keysets/{name}/rotate", s.act(policy.Rotate, s.rotate))
@@ -41,6 +43,9 @@ func (s *Server) routes() http.Handler {
 	nothing := s.route("", "", notFound)
 	mux.Handle("/", nothing)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, ok := r.Context().Value(connKey{}).(*conn); ok {
+			defer c.begin()()
+		}
 		if path.Clean(r.URL.Path) != r.URL.Path { // ServeMux would redirect, in HTML
 			nothing.ServeHTTP(w, r)
 			return
@@ -80,7 +85,9 @@ func (s *Server) read(ctx context.Context, caller policy.Caller, op policy.Opera
 	if err := s.admit(ctx, caller, op, w, keyset); err != nil {
 		return err
 	}
-	if err := b.decode(w, r, req); err != nil {
+	taken := s.bodies.hold(caller.UID)
+	context.AfterFunc(r.Context(), taken.free) // when it has been answered
+	if err := b.decode(w, r, taken, req); err != nil {
 		return s.config.Service.Refuse(ctx, caller, op, keyset, err)
 	}
 	return nil

@@ -17,6 +17,18 @@ func (s *Server) assertion(ctx context.Context, caller policy.Caller, w http.Res
 	return s.config.Service.SignClientAssertion(ctx, caller, r.PathValue("name"), &req)
 }
 
+func (s *Server) decrypt(ctx context.Context, caller policy.Caller, w http.ResponseWriter, r *http.Request) (any, error) {
+	var req v1.DecryptRequest
+	if err := s.read(ctx, caller, policy.Decrypt, w, r, decryptBody, &req); err != nil {
+		return nil, err
+	}
+	return s.config.Service.Decrypt(ctx, caller, r.PathValue("name"), &req)
+}
+
+func (s *Server) key(ctx context.Context, caller policy.Caller, _ http.ResponseWriter, r *http.Request) (any, error) {
+	return s.config.Service.ActiveKey(ctx, caller, r.PathValue("name"), r.FormValue("alg"))
+}
+
 func (s *Server) whoami(ctx context.Context, caller policy.Caller, _ http.ResponseWriter, _ *http.Request) (any, error) {
 	return s.config.Service.WhoAmI(ctx, caller)
 }

@@ -3,42 +3,77 @@ package door
 import (
 	"sync"
 	"time"
+
+	"keysetd.example/signing/policy"
 )
 
-// uids bounds how many connections each user has open, so that one user's do not take the
-// place of everybody's.
-type uids struct {
-	most    int
+// activity is what a connection does: whether requests are in flight, and when the last one was.
+type activity struct {
+	mu       sync.Mutex
+	requests int
+	since    time.Time
+}
+
+// begin counts a request in, until the function that it returns is called.
+func (a *activity) begin() (end func()) {
+	a.count(1)
+	return sync.OnceFunc(func() { a.count(-1) })
+}
+
+func (a *activity) count(n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.requests += n
+	a.since = time.Now()
+}
+
+// silentSince implements guest.
+func (a *activity) silentSince() (since time.Time, idle bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.since, a.requests == 0
+}
+
+// entrance is where connections are let in by admission.
+type entrance struct {
+	knows   func(policy.Caller) bool
+	own     uint32 // the daemon's uid
 	metrics *Metrics
 
-	mu   sync.Mutex
-	open map[uint32]int // never 0
+	mu        sync.Mutex
+	admission *admission[*conn]
 }
 
-// enter counts c in until it is closed, or reports that its user has too many.
-func (u *uids) enter(c *conn) bool {
-	uid := c.caller.UID
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.open[uid] >= u.most {
-		u.metrics.refused.WithLabelValues(tooMany).Inc()
-		return false
-	}
-	u.open[uid]++
-	before := c.release
+// enter counts c in until it is closed, or reports that there is no place for it. It is judged
+// by the grants of now, which a reload may change: the next connection is judged by those.
+func (e *entrance) enter(c *conn) bool {
+	uid, class := c.caller.UID, e.class(c.caller)
 	c.release = sync.OnceFunc(func() {
-		before()
-		u.leave(uid)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.admission.leave(c, uid, class)
 	})
-	return true
+	e.mu.Lock()
+	entered, victim, evicted := e.admission.enter(c, uid, class)
+	e.mu.Unlock()
+	if evicted {
+		e.metrics.refused.WithLabelValues(displaced).Inc()
+		victim.Close()
+	}
+	if !entered {
+		e.metrics.refused.WithLabelValues(tooMany).Inc()
+	}
+	return entered
 }
 
-func (u *uids) leave(uid uint32) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.open[uid]--; u.open[uid] == 0 {
-		delete(u.open, uid)
+func (e *entrance) class(caller policy.Caller) class {
+	switch {
+	case caller.UID == 0 || caller.UID == e.own:
+		return insider
+	case e.knows(caller):
+		return known
 	}
+	return stranger
 }
 
 // A connection over gRPC may have this many requests that it does not wait for before it is

@@ -32,7 +32,7 @@ func Listen(path string, mode fs.FileMode, gid int) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening on the socket %s: %w", path, err)
 	}
-	return newListener(l, maxConnections), nil
+	return &listener{l}, nil
 }
 
 func listen(path string, mode fs.FileMode, gid int) (*net.UnixListener, error) {

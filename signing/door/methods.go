@@ -20,6 +20,8 @@ var methods = map[string]method{
 	pb.Signer_SignClientAssertion_FullMethodName: {operation: policy.ClientAssertion},
 	pb.Signer_Sign_FullMethodName:                {operation: policy.Sign},
 	pb.Signer_Batch_FullMethodName:               {operation: signing.OpBatch},
+	pb.Signer_Decrypt_FullMethodName:             {operation: policy.Decrypt},
+	pb.Signer_GetKey_FullMethodName:              {operation: policy.Read},
 	pb.Keysets_List_FullMethodName:               {operation: policy.Read},
 	pb.Keysets_Get_FullMethodName:                {operation: policy.Read},
 	pb.Keysets_Plan_FullMethodName:               {operation: policy.Read},

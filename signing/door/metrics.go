@@ -23,7 +23,8 @@ const (
 
 // Why a connection was closed.
 const (
-	tooMany   = "too_many"  // its user had as many as one may have
+	tooMany   = "too_many"  // its user, or all of its class, had as many as there may be
+	displaced = "displaced" // it was idle, and another got its place
 	abandoner = "abandoned" // it began requests over gRPC and did not wait for them
 )
 
@@ -36,10 +37,10 @@ func NewMetrics() *Metrics {
 		}, []string{"door", "operation", "code"}),
 		prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "keysetd_connections_refused_total",
-			Help: `Connections to the local socket that keysetd closed for a limit: "too_many" of one uid, "abandoned" for requests that were not waited for.`,
+			Help: `Connections to the local socket that keysetd closed for a limit: "too_many" were open, "displaced" while idle by another one, "abandoned" for requests that were not waited for.`,
 		}, []string{"limit"}),
 	}
-	for _, limit := range []string{tooMany, abandoner} {
+	for _, limit := range []string{tooMany, displaced, abandoner} {
 		m.refused.WithLabelValues(limit)
 	}
 	return m

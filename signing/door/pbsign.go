@@ -138,8 +138,9 @@ func batchResult(in *v1.BatchResult) (*pb.BatchResult, error) {
 
 func policyTestRequest(in *pb.PolicyTestRequest) *v1.PolicyTestRequest {
 	return &v1.PolicyTestRequest{
-		UID: in.GetUid(), GID: in.GetGid(), Groups: in.GetGroups(), Operation: in.GetOperation(), Keyset: in.GetKeyset(),
-		Alg: in.GetAlg(), Typ: in.GetTyp(), ClientID: in.GetClientId(), Claims: jsontext.Value(in.GetClaims()),
+		UID: in.Uid, GID: in.Gid, Groups: in.GetGroups(), Operation: in.GetOperation(), Keyset: in.GetKeyset(),
+		Alg: in.GetAlg(), Typ: in.GetTyp(), Claims: jsontext.Value(in.GetClaims()),
+		ClientID: in.GetClientId(), Audience: in.GetAudience(), Lifetime: in.GetLifetime(),
 	}
 }
 

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
+	"os"
+	"strconv"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -14,21 +16,8 @@ import (
 	"keysetd.example/signing/policy"
 )
 
-// maxConnections open at once. Further ones wait in the kernel's queue, unaccepted, until
-// one closes; those that say nothing are closed in time.
-const maxConnections = 1024
-
-// listener accepts at most a number of connections at once, and finds out whose each is.
-type listener struct {
-	*net.UnixListener
-	slots     chan struct{}
-	closed    chan struct{}
-	closeOnce sync.Once
-}
-
-func newListener(l *net.UnixListener, connections int) *listener {
-	return &listener{UnixListener: l, slots: make(chan struct{}, connections), closed: make(chan struct{})}
-}
+// listener finds out whose each connection is that it accepts.
+type listener struct{ *net.UnixListener }
 
 // conn is a connection and its caller, as the caller was when it connected: whoever is
 // handed the descriptor later acts in that caller's name, and with its rights.
@@ -38,18 +27,14 @@ type conn struct {
 	release func() // what Close gives back; it may be called more than once
 	ahead   []byte // read to find out the language, and to be read again
 	streams streams
+	activity
 }
 
+// Accept implements net.Listener.
 func (l *listener) Accept() (net.Conn, error) {
-	select {
-	case l.slots <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
 	for {
 		c, err := l.AcceptUnix()
 		if err != nil {
-			<-l.slots
 			return nil, err
 		}
 		caller, err := peer(c)
@@ -57,13 +42,10 @@ func (l *listener) Accept() (net.Conn, error) {
 			c.Close()
 			continue
 		}
-		return &conn{UnixConn: c, caller: caller, release: sync.OnceFunc(func() { <-l.slots })}, nil
+		accepted := &conn{UnixConn: c, caller: caller, release: func() {}}
+		accepted.activity.since = time.Now()
+		return accepted, nil
 	}
-}
-
-func (l *listener) Close() error {
-	l.closeOnce.Do(func() { close(l.closed) })
-	return l.UnixListener.Close()
 }
 
 func (c *conn) Close() error {
@@ -102,7 +84,21 @@ func peer(c *net.UnixConn) (policy.Caller, error) {
 	if err != nil {
 		return policy.Caller{}, err
 	}
-	return policy.Caller{UID: cred.Uid, GID: cred.Gid, PID: cred.Pid, Groups: groups}, nil
+	return policy.Caller{UID: cred.Uid, GID: cred.Gid, PID: cred.Pid, Groups: groups, Exe: executable(cred.Pid)}, nil
+}
+
+// executable is the program that a process runs now (proc_pid_exe(5)), for the audit log alone: the
+// process may have become another program since it connected. Of other users' processes only root, or
+// who has CAP_SYS_PTRACE, may read it; it is empty then, and where the PID means nothing here.
+func executable(pid int32) string {
+	if pid <= 0 {
+		return ""
+	}
+	path, err := os.Readlink("/proc/" + strconv.Itoa(int(pid)) + "/exe")
+	if err != nil {
+		return ""
+	}
+	return path
 }
 
 // peerGroups returns the supplementary groups of who connected, as they were then.
@@ -129,12 +125,15 @@ func peerGroups(fd uintptr) ([]uint32, error) {
 	}
 }
 
-type callerKey struct{}
+type (
+	callerKey struct{}
+	connKey   struct{}
+)
 
 // withCaller is http.Server's ConnContext.
 func withCaller(ctx context.Context, c net.Conn) context.Context {
 	if c, ok := c.(*conn); ok {
-		return context.WithValue(ctx, callerKey{}, c.caller)
+		return context.WithValue(context.WithValue(ctx, callerKey{}, c.caller), connKey{}, c)
 	}
 	return ctx
 }

@@ -43,6 +43,7 @@ var statuses = map[v1.Reason]code{
 	v1.Frozen:               {http.StatusConflict, codes.FailedPrecondition},
 	v1.KidUnknown:           {http.StatusNotFound, codes.NotFound},
 	v1.BadConfiguration:     {http.StatusConflict, codes.FailedPrecondition}, // of the request with a file on this host; 422 would blame the request
+	v1.DecryptionFailed:     {http.StatusUnprocessableEntity, codes.InvalidArgument},
 	v1.AuditFailed:          {http.StatusServiceUnavailable, codes.Unavailable},
 	v1.Internal:             {http.StatusInternalServerError, codes.Internal},
 }

@@ -29,6 +29,9 @@ func TestMessagesSayWhatBodiesSay(t *testing.T) {
 		{v1.SignRequest{}, &pb.SignRequest{}, "keyset"},
 		{v1.SignReply{}, &pb.SignResponse{}, ""},
 		{v1.BatchRequest{}, &pb.BatchRequest{}, "keyset"},
+		{v1.DecryptRequest{}, &pb.DecryptRequest{}, "keyset"},
+		{v1.DecryptReply{}, &pb.DecryptResponse{}, ""},
+		{v1.ActiveKey{}, &pb.GetKeyResponse{}, ""},
 		{v1.BatchItem{}, &pb.BatchItem{}, ""},
 		{v1.BatchReply{}, &pb.BatchResponse{}, ""},
 		{v1.BatchResult{}, &pb.BatchResult{}, ""},
@@ -81,7 +84,7 @@ func TestMessagesSayWhatBodiesSay(t *testing.T) {
 
 // Every method of the proto is served, and has its row in the table of doors.
 func TestEveryMethodIsServed(t *testing.T) {
-	served := newLanguage(Config{}).GetServiceInfo()
+	served := newLanguage(Config{}, newBudget("bytes", 1, 1)).GetServiceInfo()
 	seen := 0
 	services := pb.File_v1_keysetd_proto.Services()
 	for i := range services.Len() {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -31,17 +32,30 @@ type Config struct {
 	// its message) until its reply is ready. A caller that wants less hangs up, which ends its
 	// request. Unset: 10 s. The acts of operators have a minute.
 	RequestTimeout time.Duration
-	// ConnectionsPerUID is how many connections a user may have open; one more is closed at
-	// once. Unset: 128.
+	// VisitTimeout is how long a stream over gRPC may stay open that signs nothing: reflection.
+	// Unset: 1 min.
+	VisitTimeout time.Duration
+	// WatchTimeout is the same for a watch of the health service. Unset: 1 h.
+	WatchTimeout time.Duration
+	// ConnectionsPerUID is how many connections a user may have open who is granted something;
+	// one more is closed at once. Unset: 128.
 	ConnectionsPerUID int
 }
 
 // maxHeader bounds a request's header, in bytes (net/http adds 4 KiB of its own).
 const maxHeader = 8 << 10
 
+// What requests may have in memory that have arrived in part, or are not answered yet: in all, and
+// one user's. What is made of a body while it is read takes about twice as much again.
+const (
+	maxBodies      = 64 << 20
+	maxBodiesOfUID = 16 << 20
+)
+
 // Server answers on the socket.
 type Server struct {
 	config Config
+	bodies *budget // of both languages
 	http   *http.Server
 	grpc   *language
 
@@ -56,11 +70,14 @@ func New(c Config) *Server {
 	c.BodyTimeout = cmp.Or(c.BodyTimeout, 10*time.Second)
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, 5*time.Minute)
 	c.RequestTimeout = cmp.Or(c.RequestTimeout, 10*time.Second)
+	c.VisitTimeout = cmp.Or(c.VisitTimeout, time.Minute)
+	c.WatchTimeout = cmp.Or(c.WatchTimeout, time.Hour)
 	c.ConnectionsPerUID = cmp.Or(c.ConnectionsPerUID, 128)
 
 	var http1 http.Protocols
 	http1.SetHTTP1(true)
-	s := &Server{config: c, grpc: newLanguage(c)}
+	bodies := newBudget("bytes of requests", maxBodies, maxBodiesOfUID)
+	s := &Server{config: c, bodies: bodies, grpc: newLanguage(c, bodies)}
 	s.http = &http.Server{
 		Handler:           s.routes(),
 		Protocols:         &http1,
@@ -81,7 +98,11 @@ func New(c Config) *Server {
 // http.ErrServerClosed. It is called once.
 func (s *Server) Serve(l net.Listener) error {
 	sort := &sorter{
-		in: l, patient: s.config.HeaderTimeout, uids: &uids{most: s.config.ConnectionsPerUID, metrics: s.config.Metrics, open: map[uint32]int{}},
+		in: l, patient: s.config.HeaderTimeout,
+		entrance: &entrance{
+			knows: s.config.Service.Knows, own: uint32(os.Geteuid()), metrics: s.config.Metrics,
+			admission: newAdmission[*conn](quotas(s.config.ConnectionsPerUID)),
+		},
 		http: newInbox(l.Addr()), grpc: newInbox(l.Addr()), silent: map[*conn]struct{}{},
 	}
 	s.mu.Lock()

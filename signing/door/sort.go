@@ -15,11 +15,11 @@ const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 // sorter takes the connections of one listener apart by the language that they begin in.
 // Each is looked at in a goroutine of its own, so that none waits for another.
 type sorter struct {
-	in      net.Listener
-	patient time.Duration // how long a connection may take to show its language
-	uids    *uids
-	http    *inbox
-	grpc    *inbox
+	in       net.Listener
+	patient  time.Duration // how long a connection may take to show its language
+	entrance *entrance
+	http     *inbox
+	grpc     *inbox
 
 	mu     sync.Mutex
 	silent map[*conn]struct{} // connections whose language is not known yet; nil once closed
@@ -44,7 +44,7 @@ func (s *sorter) run() error {
 			accepted.Close()
 			continue
 		}
-		if !s.uids.enter(c) || !s.watch(c) {
+		if !s.entrance.enter(c) || !s.watch(c) {
 			c.Close()
 			continue
 		}

@@ -10,6 +10,10 @@ type Caller struct {
 	PID int32 // 0 where the process lives in a PID namespace that ours cannot see
 	// Groups are the supplementary groups (SO_PEERGROUPS); the primary one may be among them.
 	Groups []uint32
+	// Exe is the path of the executable when the connection was accepted (/proc/PID/exe), empty where that
+	// is not known. It is for the audit log: a process chooses what it executes after connecting, so nothing
+	// is decided by it and no expression sees it.
+	Exe string
 }
 
 // noID is (uid_t)-1 and (gid_t)-1, which are no user and no group (POSIX chown).
@@ -26,6 +30,9 @@ type Options struct {
 	OverflowGID uint32
 	// DaemonUID is the daemon's own uid. It and root may Read every keyset without a rule.
 	DaemonUID uint32
+	// Signing are the keysets that can Sign at all, by their purpose; there limits on tokens and
+	// Sign exclude each other. Nil: any keyset may.
+	Signing []string
 }
 
 const usualOverflow = 65534

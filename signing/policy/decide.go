@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -46,19 +47,34 @@ func (p *Policy) refusal(c Caller, op Operation, keyset string, alg jose.Signatu
 	if p.opts.stranger(c) {
 		return fmt.Sprintf("uid %d is the kernel's overflow uid, which stands for every user of other user namespaces; it is never granted anything: run the caller under a uid of the daemon's user namespace", c.UID)
 	}
-	with := ""
-	if op.Signs() {
-		with = " with " + word(string(alg))
-		if alg == All {
-			with = " with any algorithm"
-		} else if _, err := jwa.Parse(string(alg)); err != nil {
-			with = " with an algorithm that does not exist"
-		}
-	}
 	if op == Admin {
 		return fmt.Sprintf("uid %d is not granted operation admin; add it under callers:", c.UID)
 	}
-	return fmt.Sprintf("uid %d is not granted operation %s%s on keyset %s; add it under callers:", c.UID, word(string(op)), with, word(keyset))
+	with, hint := "", "add it under callers:"
+	if granted := p.algorithms(c, op, keyset); len(granted) > 0 {
+		hint = "it is granted " + strings.Join(granted, ", ")
+		with = " with an algorithm that does not exist"
+		if _, err := jwa.Parse(string(alg)); err == nil {
+			with = " with " + string(alg)
+		}
+	}
+	return fmt.Sprintf("uid %d is not granted operation %s%s on keyset %s; %s", c.UID, word(string(op)), with, word(keyset), hint)
+}
+
+// algorithms are those with which the operation is granted to the caller, if it is one that signs.
+func (p *Policy) algorithms(c Caller, op Operation, keyset string) (granted []string) {
+	if !op.Signs() {
+		return nil
+	}
+	for _, alg := range jwa.All() {
+		for g := range p.all(c) {
+			if g.covers(op, keyset, alg) {
+				granted = append(granted, string(alg))
+				break
+			}
+		}
+	}
+	return granted
 }
 
 // word returns what a caller sent if it is a plain word, so that it cannot break or swell a line of the log.

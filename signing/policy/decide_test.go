@@ -57,20 +57,20 @@ func TestDecide(t *testing.T) {
 		reason string // empty: granted
 	}{
 		"granted":                      {1001, JWT, "default", jose.ES256, ""},
-		"another algorithm":            {1001, JWT, "default", jose.RS256, "uid 1001 is not granted operation jwt with RS256 on keyset default; add it under callers:"},
-		"another keyset":               {1001, JWT, "other", jose.ES256, "uid 1001 is not granted operation jwt with ES256 on keyset other; add it under callers:"},
-		"another operation":            {1001, Sign, "default", jose.ES256, "uid 1001 is not granted operation sign with ES256 on keyset default; add it under callers:"},
+		"another algorithm":            {1001, JWT, "default", jose.RS256, "uid 1001 is not granted operation jwt with RS256 on keyset default; it is granted ES256"},
+		"another keyset":               {1001, JWT, "other", jose.ES256, "uid 1001 is not granted operation jwt on keyset other; add it under callers:"},
+		"another operation":            {1001, Sign, "default", jose.ES256, "uid 1001 is not granted operation sign on keyset default; add it under callers:"},
 		"reading is a grant too":       {1001, Read, "default", "", "uid 1001 is not granted operation read on keyset default; add it under callers:"},
-		"no algorithm":                 {1001, JWT, "default", "", "uid 1001 is not granted operation jwt with an algorithm that does not exist on keyset default; add it under callers:"},
-		"unknown uid":                  {1009, JWT, "default", jose.ES256, "uid 1009 is not granted operation jwt with ES256 on keyset default; add it under callers:"},
+		"no algorithm":                 {1001, JWT, "default", "", "uid 1001 is not granted operation jwt with an algorithm that does not exist on keyset default; it is granted ES256"},
+		"unknown uid":                  {1009, JWT, "default", jose.ES256, "uid 1009 is not granted operation jwt on keyset default; add it under callers:"},
 		"first of two rules":           {1002, JWT, "a", jose.ES256, ""},
 		"second of two rules":          {1002, Sign, "b", jose.RS256, ""},
-		"rules are no cross product":   {1002, Sign, "a", jose.RS256, "uid 1002 is not granted operation sign with RS256 on keyset a; add it under callers:"},
-		"nor in algorithms":            {1002, JWT, "a", jose.RS256, "uid 1002 is not granted operation jwt with RS256 on keyset a; add it under callers:"},
+		"rules are no cross product":   {1002, Sign, "a", jose.RS256, "uid 1002 is not granted operation sign on keyset a; add it under callers:"},
+		"nor in algorithms":            {1002, JWT, "a", jose.RS256, "uid 1002 is not granted operation jwt with RS256 on keyset a; it is granted ES256"},
 		"stars":                        {1003, Sign, "whatever", jose.EdDSA, ""},
 		"star reads":                   {1003, Read, "whatever", "", ""},
 		"read without algorithms":      {1004, Read, "default", "", ""},
-		"read is not jwt":              {1004, JWT, "default", jose.ES256, "uid 1004 is not granted operation jwt with ES256 on keyset default; add it under callers:"},
+		"read is not jwt":              {1004, JWT, "default", jose.ES256, "uid 1004 is not granted operation jwt on keyset default; add it under callers:"},
 		"root reads":                   {0, Read, "other", "", ""},
 		"root has what a rule grants":  {0, JWT, "default", jose.ES256, ""},
 		"root does not revoke":         {0, Revoke, "default", "", "uid 0 is not granted operation revoke on keyset default; add it under callers:"},
@@ -80,12 +80,12 @@ func TestDecide(t *testing.T) {
 		"revoke of one keyset only":    {1005, Revoke, "b", "", "uid 1005 is not granted operation revoke on keyset b; add it under callers:"},
 		"revoke is not rotate":         {1005, Rotate, "a", "", "uid 1005 is not granted operation rotate on keyset a; add it under callers:"},
 		"star revokes":                 {1003, Revoke, "whatever", "", ""},
-		"root has nothing more":        {0, Sign, "default", jose.ES256, "uid 0 is not granted operation sign with ES256 on keyset default; add it under callers:"},
+		"root has nothing more":        {0, Sign, "default", jose.ES256, "uid 0 is not granted operation sign on keyset default; add it under callers:"},
 		"the daemon reads":             {daemon, Read, "default", "", ""},
-		"the daemon does not sign":     {daemon, JWT, "default", jose.ES256, "uid 990 is not granted operation jwt with ES256 on keyset default; add it under callers:"},
+		"the daemon does not sign":     {daemon, JWT, "default", jose.ES256, "uid 990 is not granted operation jwt on keyset default; add it under callers:"},
 		"overflow":                     {overflow, Read, "default", "", "uid 65534 is the kernel's overflow uid, which stands for every user of other user namespaces; it is never granted anything: run the caller under a uid of the daemon's user namespace"},
-		"a keyset that is no name":     {1001, JWT, "x\n{\"outcome\":1}", jose.ES256, "uid 1001 is not granted operation jwt with ES256 on keyset (not a name); add it under callers:"},
-		"a keyset too long for a line": {1001, JWT, strings.Repeat("x", 65), jose.ES256, "uid 1001 is not granted operation jwt with ES256 on keyset (not a name); add it under callers:"},
+		"a keyset that is no name":     {1001, JWT, "x\n{\"outcome\":1}", jose.ES256, "uid 1001 is not granted operation jwt on keyset (not a name); add it under callers:"},
+		"a keyset too long for a line": {1001, JWT, strings.Repeat("x", 65), jose.ES256, "uid 1001 is not granted operation jwt on keyset (not a name); add it under callers:"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := p.Decide(Caller{UID: tc.uid}, tc.op, tc.keyset, tc.alg)
@@ -108,12 +108,12 @@ func TestOverflowUIDIsRefusedEvenToTheDaemonItself(t *testing.T) {
 
 func TestParseOperation(t *testing.T) {
 	for s, want := range map[string]string{
-		"jwt": "", "sign": "", "client-assertion": "", "read": "", "rotate": "", "revoke": "", "freeze": "", "admin": "",
-		"thaw":    "is not an operation; the operations are jwt, sign, client-assertion, read, rotate, revoke, freeze, admin",
-		"decrypt": "operation decrypt is not available in this version; the operations are jwt, sign, client-assertion, read, rotate, revoke, freeze, admin",
-		"batch":   "is not an operation of its own: each of its items is judged as what it is; the operations are jwt, sign, client-assertion, read, rotate, revoke, freeze, admin",
-		"hunter2": "is not an operation; the operations are jwt, sign, client-assertion, read, rotate, revoke, freeze, admin",
-		"*":       "is not an operation; the operations are jwt, sign, client-assertion, read, rotate, revoke, freeze, admin",
+		"jwt": "", "sign": "", "client-assertion": "", "decrypt": "", "read": "", "rotate": "", "revoke": "", "freeze": "", "admin": "",
+		"thaw":        "is not an operation; the operations are jwt, sign, client-assertion, decrypt, read, rotate, revoke, freeze, admin",
+		"certificate": "operation certificate is not available in this version; the operations are jwt, sign, client-assertion, decrypt, read, rotate, revoke, freeze, admin",
+		"batch":       "is not an operation of its own: each of its items is judged as what it is; the operations are jwt, sign, client-assertion, decrypt, read, rotate, revoke, freeze, admin",
+		"hunter2":     "is not an operation; the operations are jwt, sign, client-assertion, decrypt, read, rotate, revoke, freeze, admin",
+		"*":           "is not an operation; the operations are jwt, sign, client-assertion, decrypt, read, rotate, revoke, freeze, admin",
 	} {
 		op, err := ParseOperation(s)
 		switch {

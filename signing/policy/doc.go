@@ -32,4 +32,22 @@
 // nothing across hosts. A pid is for logs: it may have passed to another process, or be 0
 // because it lives in a PID namespace that the daemon does not see; no rule names one, though
 // an expression can read it.
+//
+// # Whom a rate belongs to
+//
+// A rule's rate, and its share of the token (Verdict.Owner), are the rule's. A rule for a group has one of
+// each for all of its members: one person may own many uids (subuid(5)), and would otherwise have as many.
+//
+// # What an expression sees of a number
+//
+// JSON has one kind of number, CEL several. One that is whole is an int, however it is written: 1, 1.0
+// and 1e3. One that has a fraction is a double; there is no uint and no NaN. Comparisons go across
+// the two, sums do not: claims.x - now fails where x is 1.5.
+//
+// Verifiers mostly read doubles, so a token that says 9007199254740993 (2^53 + 1) is one of ...992 to them. Where
+// the claims or the header have, at any depth, a number that a double does not hold, or one that is whole and
+// no int64, no expression looks at them, and the rule does not grant: see number. Such ids are given as strings.
+//
+// Values of different types are unequal, and has() holds for null. So an expression should say what must be
+// (claims.admin == false) and not what must not be: claims.admin != true is satisfied by "true" and 1.
 package policy

@@ -16,21 +16,21 @@ import (
 // expression is a rule's claims, in the Common Expression Language with its standard library
 // and macros. Its variables:
 //
-//	claims  map of the token's claims; JSON numbers that are whole and fit are int, others double
+//	claims  map of the token's claims; JSON numbers that are whole are int, others double, see number
 //	header  map of its protected header
 //	caller  map: uid, gid and pid (int) and groups (list of int), see Caller
 //	now     int, seconds since 1970
 //
 // An error denies, so what may be missing is asked for with has(). What an evaluation may cost is
-// bounded, and costs grow with the claims: comprehensions over long lists may go over.
+// bounded, see costs, and costs grow with the claims: comprehensions over long lists may go over.
 type expression struct{ program cel.Program }
 
-// Bounds of an expression. A unit of cost is about a look at one value or ten bytes of text.
+// Bounds of an expression.
 const (
 	maxExpression = 4096 // characters
-	maxCost       = 100_000
-	maxRegexp     = 2000            // instructions of its program
-	maxTime       = 2 * time.Second // where the bound of cost should fail; many times what maxCost takes
+	maxRegexp     = 2000 // instructions of its program
+	// maxTime for all expressions that look at one request; many times what maxCost takes.
+	maxTime = 500 * time.Millisecond
 )
 
 var environment = sync.OnceValues(func() (*cel.Env, error) {
@@ -40,13 +40,13 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 		cel.Variable("caller", cel.MapType(cel.StringType, cel.DynType)),
 		cel.Variable("now", cel.IntType),
 		cel.ParserExpressionSizeLimit(maxExpression),
-		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateDurationLiterals(), cel.ValidateHomogeneousAggregateLiterals()),
+		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateDurationLiterals(), cel.ValidateHomogeneousAggregateLiterals(), sense{}),
 		cel.RegexProgramSizeLimit(maxRegexp),
 	)
 })
 
-// compile returns the expression that text is. The error tells where it is wrong, as line and
-// column of text, both from 1.
+// compile returns the expression that text is. The error tells where it is wrong, as line, where
+// there are several, and character, both from 1.
 func compile(text string) (*expression, error) {
 	env, err := environment()
 	if err != nil {
@@ -56,18 +56,29 @@ func compile(text string) (*expression, error) {
 	if err := issues.Err(); err != nil {
 		var found []string
 		for _, e := range issues.Errors() {
-			found = append(found, fmt.Sprintf("claims %d:%d: %s", max(e.Location.Line(), 1), max(e.Location.Column()+1, 1), firstLine(e.Message)))
+			found = append(found, at(text, e.Location.Line(), e.Location.Column()+1)+firstLine(e.Message))
 		}
 		return nil, errors.New(strings.Join(found, "; "))
 	}
 	if !ast.OutputType().IsExactType(cel.BoolType) {
-		return nil, fmt.Errorf("claims 1:1: the expression is of type %s and must be of type bool; compare it with something, as in claims.admin == true", ast.OutputType())
+		return nil, fmt.Errorf("the expression is of type %s and must be of type bool; compare it with something, as in claims.admin == true", ast.OutputType())
 	}
-	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost), cel.InterruptCheckFrequency(100))
+	c := costs{programs: make(map[string]int)}
+	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.OptimizeRegex(c.patterns()...),
+		cel.CostTracking(c), cel.CostLimit(maxCost), cel.InterruptCheckFrequency(16))
 	if err != nil {
-		return nil, fmt.Errorf("claims 1:1: %s", firstLine(err.Error()))
+		return nil, errors.New(firstLine(err.Error()))
 	}
 	return &expression{program}, nil
+}
+
+// at says where in text an error is.
+func at(text string, line, character int) string {
+	line, character = max(line, 1), max(character, 1)
+	if strings.Contains(strings.TrimSpace(text), "\n") {
+		return fmt.Sprintf("at line %d, character %d: ", line, character)
+	}
+	return fmt.Sprintf("at character %d: ", character)
 }
 
 func firstLine(s string) string {
@@ -78,7 +89,10 @@ func firstLine(s string) string {
 // against tells why the expression does not grant a token, without a word of the token; empty
 // if it does.
 func (e *expression) against(f *facts) string {
-	ctx, cancel := context.WithTimeout(context.Background(), maxTime)
+	if f.inexact != nil {
+		return f.inexact.Error()
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), f.until)
 	defer cancel()
 	return e.eval(ctx, f)
 }

@@ -2,12 +2,10 @@ package policy
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -17,24 +15,30 @@ import (
 type facts struct {
 	done      bool
 	err       error
+	inexact   error          // why no expression may look at them; the claims' aud is right all the same
 	variables map[string]any // of expressions
 	claims    map[string]any
+	until     time.Time // when all expressions together must be done
 }
 
 func (f *facts) read(c Caller, r Request) error {
 	if f.done {
 		return f.err
 	}
-	f.done = true
-	var header map[string]any
-	if f.claims, f.err = object(r.Claims); f.err != nil {
-		f.err = fmt.Errorf("it has limits for the claims, and these %w", f.err)
+	f.done, f.until = true, time.Now().Add(maxTime)
+	var err error
+	if f.claims, err = object(r.Claims); err != nil {
+		err = fmt.Errorf("it has limits for the claims, and these %w", err)
+	}
+	header, headerErr := object(r.Header)
+	if err == nil && headerErr != nil {
+		err = fmt.Errorf("it has limits for the header, and its members %w", headerErr)
+	}
+	if f.claims == nil || header == nil {
+		f.err = err
 		return f.err
 	}
-	if header, f.err = object(r.Header); f.err != nil {
-		f.err = fmt.Errorf("it has limits for the header, and this one %w", f.err)
-		return f.err
-	}
+	f.inexact = err
 	groups := make([]int64, 0, len(c.Groups))
 	for _, g := range c.Groups {
 		groups = append(groups, int64(g))
@@ -64,87 +68,101 @@ func (f *facts) meantFor(audiences map[string]struct{}) bool {
 	return false
 }
 
-var errMalformed = errors.New("are no JSON object with distinct names")
+// audience tells what aud a token has that is not meant for whom it must be.
+func (f *facts) audience() string {
+	switch aud := f.claims["aud"].(type) {
+	case string:
+		return "has " + shownValue(aud)
+	case []any:
+		var all []string
+		for _, a := range aud {
+			s, ok := a.(string)
+			if !ok {
+				return "has an aud that is neither a string nor a list of strings"
+			}
+			all = append(all, s)
+		}
+		if len(all) == 0 {
+			return "has an empty aud"
+		}
+		return "has " + shown(all)
+	case nil:
+		return "has no aud"
+	}
+	return "has an aud that is neither a string nor a list of strings"
+}
 
-// object reads a JSON object. Numbers that are whole and fit are int64, however they are
-// written; others are float64. The errors repeat nothing of it.
+var (
+	errMalformed = errors.New("are no JSON object with distinct names")
+	// errInexact goes with what object returns: all but its numbers can be relied on.
+	errInexact = errors.New("have a number that verifiers may read as another: whole and beyond 2^53, or with more digits than a double holds; give it as a string")
+)
+
+// object reads a JSON object; for its numbers see number. Where the error is errInexact the object is
+// there, without the numbers that are not ok. The errors repeat nothing of it.
 func object(raw []byte) (map[string]any, error) {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(raw)) // refuses names given twice, and nesting beyond 10,000
-	if dec.PeekKind() != '{' {
+	r := reader{dec: jsontext.NewDecoder(bytes.NewBuffer(raw))} // refuses names given twice, and nesting beyond 10,000
+	if r.dec.PeekKind() != '{' {
 		return nil, errMalformed
 	}
-	v, err := value(dec)
+	v, err := r.value()
 	if err != nil {
 		return nil, err
 	}
-	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
+	if _, err := r.dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, errMalformed
 	}
-	return v.(map[string]any), nil
+	if r.inexact {
+		err = errInexact
+	}
+	return v.(map[string]any), err
 }
 
-func value(dec *jsontext.Decoder) (any, error) {
-	t, err := dec.ReadToken()
+type reader struct {
+	dec     *jsontext.Decoder
+	inexact bool // some number is not ok
+}
+
+func (r *reader) value() (any, error) {
+	t, err := r.dec.ReadToken()
 	if err != nil {
 		return nil, errMalformed
 	}
 	switch t.Kind() {
 	case '{':
 		m := make(map[string]any)
-		for dec.PeekKind() != '}' {
-			name, err := dec.ReadToken()
+		for r.dec.PeekKind() != '}' {
+			name, err := r.dec.ReadToken()
 			if err != nil {
 				return nil, errMalformed
 			}
 			key := name.String()
-			if m[key], err = value(dec); err != nil {
+			if m[key], err = r.value(); err != nil {
 				return nil, err
 			}
 		}
-		_, err = dec.ReadToken()
+		_, err = r.dec.ReadToken()
 		return m, err
 	case '[':
 		l := []any{}
-		for dec.PeekKind() != ']' {
-			v, err := value(dec)
+		for r.dec.PeekKind() != ']' {
+			v, err := r.value()
 			if err != nil {
 				return nil, err
 			}
 			l = append(l, v)
 		}
-		_, err = dec.ReadToken()
+		_, err = r.dec.ReadToken()
 		return l, err
 	case '"':
 		return t.String(), nil
 	case '0':
-		return number(t.String())
+		n, ok := number(t.String())
+		r.inexact = r.inexact || !ok
+		return n, nil
 	case 'n':
 		return nil, nil
 	default:
 		return t.Bool(), nil
 	}
-}
-
-// number reads a JSON number (RFC 8259 §6): exactly, where it is whole and fits an int64.
-func number(s string) (any, error) {
-	mantissa, exponent, _ := strings.Cut(strings.ToLower(s), "e")
-	whole, fraction, _ := strings.Cut(mantissa, ".")
-	digits := strings.TrimRight(whole+fraction, "0")
-	const most = 19 // digits of an int64
-	if strings.Trim(digits, "-") == "" {
-		return int64(0), nil
-	}
-	if e, err := strconv.Atoi(cmp.Or(exponent, "0")); err == nil {
-		zeros := e + len(whole) - len(digits)
-		if zeros >= 0 && zeros <= most {
-			if i, err := strconv.ParseInt(digits+strings.Repeat("0", zeros), 10, 64); err == nil {
-				return i, nil
-			}
-		}
-	}
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil {
-		return nil, errors.New("have a number that no double holds")
-	}
-	return f, nil
 }

@@ -30,13 +30,17 @@ type Verdict struct {
 	Rule string
 	// Priority from 0 to 9, that rule's; 5 without a rule.
 	Priority int
-	// Reason is one line that says what stands against it; empty when Granted. It has none of
-	// the claims' values.
+	// Reason is one line that says what stands against it; empty when Granted. Of the
+	// token it repeats typ, client id and aud, clipped, and no other claim.
 	Reason string
-	// Reserve takes n signatures out of what the rule's rate leaves the caller's uid. If it
+	// Owner of the request's share of the token: the user ("uid 1001") where a rule for a uid
+	// grants it; a rule for a group (`group rule NAME`) has one share for all that come by it, so
+	// that many users do not outnumber a service. Empty without a rule.
+	Owner string
+	// Reserve takes n signatures or decryptions out of what the rule's rate leaves all that come by it. If it
 	// does not leave so many, nothing is taken and retry tells in how long it will, if
 	// nobody else asks; 0 is never, because n is more than the burst. Nil: there is no limit,
-	// or nothing to sign. How much was taken is forgotten with the Policy.
+	// or nothing to count. How much was taken is forgotten with the Policy.
 	Reserve func(n int, now time.Time) (retry time.Duration, ok bool)
 }
 
@@ -51,32 +55,32 @@ func (p *Policy) Judge(c Caller, r Request) Verdict {
 	var reason string
 	var f facts
 	for g := range p.all(c) {
-		if granted != nil && granted.rank <= g.rank || !g.covers(r.Operation, r.Keyset, r.Alg) {
+		if granted != nil && granted.rankFor(r.Operation) <= g.rankFor(r.Operation) || !g.covers(r.Operation, r.Keyset, r.Alg) {
 			continue
 		}
 		against := g.against(c, r, &f)
 		switch {
 		case against == "":
 			granted = g
-		case refused == nil || g.rank < refused.rank:
+		case refused == nil || g.rankFor(r.Operation) < refused.rankFor(r.Operation):
 			refused, reason = g, against
 		}
 	}
 	switch {
 	case granted != nil:
-		return granted.verdict(c, r.Operation)
+		return granted.verdict(r.Operation)
 	case r.Operation == Read && p.opts.reads(c):
 		return Verdict{Granted: true, Priority: usualPriority}
 	case refused != nil:
-		return Verdict{Reason: fmt.Sprintf("rule %s grants uid %d operation %s on keyset %s, but %s", word(refused.rule.Name), c.UID, word(string(r.Operation)), word(r.Keyset), reason)}
+		return Verdict{Reason: fmt.Sprintf("caller %s grants uid %d operation %s on keyset %s, but %s", word(refused.rule.Name), c.UID, word(string(r.Operation)), word(r.Keyset), reason)}
 	}
 	return Verdict{Reason: p.refusal(c, r.Operation, r.Keyset, r.Alg)}
 }
 
-func (g *grant) verdict(c Caller, op Operation) Verdict {
-	v := Verdict{Granted: true, Rule: g.rule.Name, Priority: g.rule.Priority}
-	if g.rate != nil && op.Signs() {
-		v.Reserve = func(n int, now time.Time) (time.Duration, bool) { return g.rate.reserve(c.UID, n, now) }
+func (g *grant) verdict(op Operation) Verdict {
+	v := Verdict{Granted: true, Rule: g.rule.Name, Priority: g.rule.Priority, Owner: g.owner}
+	if limit := g.limit(op); limit != nil {
+		v.Reserve = limit.reserve
 	}
 	return v
 }
@@ -88,10 +92,17 @@ func (g *grant) against(c Caller, r Request, f *facts) string {
 		return ""
 	}
 	if r.Operation == ClientAssertion && !in(g.clientIDs, r.ClientID) {
-		return "not for this client id; add it to client_ids"
+		if r.ClientID == "" {
+			return fmt.Sprintf("for client_ids %s only; give client_id", shown(g.rule.ClientIDs))
+		}
+		return fmt.Sprintf("not for client id %s; it grants %s", shownValue(r.ClientID), shown(g.rule.ClientIDs))
 	}
 	if len(g.rule.Types) > 0 && !slices.ContainsFunc(g.rule.Types, func(t string) bool { return sameType(t, r.Typ) }) {
-		return fmt.Sprintf("only with typ %s; add the token's to types", strings.Join(g.rule.Types, ", "))
+		has := "has none"
+		if r.Typ != "" {
+			has = "has " + shownValue(r.Typ)
+		}
+		return fmt.Sprintf("only with typ %s; this token %s", shown(g.rule.Types), has)
 	}
 	if g.audiences == nil && g.expression == nil {
 		return ""
@@ -100,7 +111,7 @@ func (g *grant) against(c Caller, r Request, f *facts) string {
 		return err.Error()
 	}
 	if g.audiences != nil && !f.meantFor(g.audiences) {
-		return "only for the audiences that are granted; the token's aud must name one, and no other: see audiences"
+		return fmt.Sprintf("only for aud %s; this token %s", shown(g.rule.Audiences), f.audience())
 	}
 	if g.expression != nil {
 		return g.expression.against(f)

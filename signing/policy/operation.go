@@ -18,6 +18,8 @@ const (
 	// ClientAssertion signs assertions that the daemon composes, by which a client tells an
 	// authorisation server who it is (RFC 7523 §2.2).
 	ClientAssertion Operation = "client-assertion"
+	// Decrypt opens what was encrypted to a keyset (RFC 7516).
+	Decrypt Operation = "decrypt"
 	// Read shows a keyset's state, what it was and what it will be.
 	Read Operation = "read"
 	// Rotate has the next generation sign ahead of time.
@@ -36,16 +38,20 @@ const All = "*"
 
 // Operations returns every operation.
 func Operations() []Operation {
-	return []Operation{JWT, Sign, ClientAssertion, Read, Rotate, Revoke, Freeze, Admin}
+	return []Operation{JWT, Sign, ClientAssertion, Decrypt, Read, Rotate, Revoke, Freeze, Admin}
 }
 
 // Signs reports whether the operation makes a signature, so that an algorithm belongs to
 // it. All does.
 func (o Operation) Signs() bool { return o == JWT || o == Sign || o == ClientAssertion || o == All }
 
+// UsesKey reports whether the operation has the token use a key, which is what rates and
+// priorities are about: those that sign, and Decrypt.
+func (o Operation) UsesKey() bool { return o.Signs() || o == Decrypt }
+
 // later are the operations of the doors that this version does not perform. A right that
 // nothing looks at must not be granted.
-var later = []Operation{"decrypt", "certificate"}
+var later = []Operation{"certificate"}
 
 // ParseOperation returns the operation that s names. The error does not repeat s.
 func ParseOperation(s string) (Operation, error) {

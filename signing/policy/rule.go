@@ -36,8 +36,9 @@ type Rule struct {
 	// Claims is an expression in CEL over claims, header, caller and now that must be true
 	// for JWT and ClientAssertion. Empty: it is. See expression.
 	Claims string
-	// Rate is how many signatures a second each uid may make by this rule, in the long run.
-	// 0: no limit.
+	// Rate is how many signatures and decryptions a second may be made by this rule in the long
+	// run, by all members of its group together. 0: no limit for signatures; decryptions are then
+	// 20 a second, and 40 at once.
 	Rate float64
 	// Burst is how many of them may follow each other at once. 0: as many as Rate gives in a
 	// second, and at least one.
@@ -54,11 +55,22 @@ const (
 	maxRefill   = 365 * 24 * 3600 // seconds until a spent burst is there again
 )
 
-// limited reports whether the rule grants JWT or ClientAssertion, but not every token or
-// assertion.
-func (r Rule) limited() bool {
-	ids := r.grants(ClientAssertion) && !slices.Contains(r.ClientIDs, All)
-	return r.issues() && (len(r.Types) > 0 || len(r.Audiences) > 0 || r.Claims != "" || ids)
+// limit names what keeps the rule, which grants JWT or ClientAssertion, from granting every token or
+// assertion: the field of the configuration. Empty where nothing does.
+func (r Rule) limit() string {
+	switch {
+	case !r.issues():
+		return ""
+	case len(r.Types) > 0:
+		return "types"
+	case len(r.Audiences) > 0:
+		return "audiences"
+	case r.Claims != "":
+		return "claims"
+	case r.grants(ClientAssertion) && !slices.Contains(r.ClientIDs, All):
+		return "client_ids"
+	}
+	return ""
 }
 
 func (r Rule) issues() bool { return r.grants(JWT) || r.grants(ClientAssertion) }
@@ -88,12 +100,15 @@ func (r Rule) check(opts Options) error {
 		return errors.New(`"*" does not stand for every typ or audience; leave them out to grant every one`)
 	case !r.issues() && (len(r.Types) > 0 || len(r.Audiences) > 0 || r.Claims != ""):
 		return errors.New("types, audiences and claims limit operations jwt and client-assertion, and neither is granted; leave them out")
-	case r.limited() && r.grants(Sign):
-		return errors.New(beside("the rule"))
 	case r.Priority < 0 || r.Priority > maxPriority:
 		return fmt.Errorf("priority %d is not from 0 to %d", r.Priority, maxPriority)
 	}
-	return r.checkRate(signs)
+	if r.limit() != "" && r.grants(Sign) {
+		if keyset, ok := opts.common(r.Keysets, r.Keysets); ok {
+			return r.beside("", keyset)
+		}
+	}
+	return r.checkRate()
 }
 
 func (r Rule) checkWho(opts Options) error {
@@ -112,22 +127,30 @@ func (r Rule) checkWho(opts Options) error {
 	return nil
 }
 
-func (r Rule) checkRate(signs bool) error {
+func (r Rule) checkRate() error {
 	switch {
 	case r.Rate == 0 && r.Burst == 0:
 		return nil
-	case !signs:
-		return errors.New("rate and burst count signatures, and no operation that signs is granted; leave them out")
+	case !slices.ContainsFunc(r.Operations, Operation.UsesKey):
+		return errors.New("rate and burst count signatures and decryptions, and no operation that signs or decrypts is granted; leave them out")
 	case r.Rate == 0:
 		return errors.New("burst goes with a rate; give one, or leave burst out")
 	case math.IsNaN(r.Rate) || r.Rate < 0 || r.Rate > maxRate:
-		return fmt.Errorf("rate must be more than 0 and at most %d signatures a second; leave it out for no limit", int(maxRate))
+		return fmt.Errorf("rate must be more than 0 and at most %d a second; leave it out for no limit", int(maxRate))
 	case r.Burst < 0 || r.Burst > maxBurst:
-		return fmt.Errorf("burst must be from 1 to %d signatures", int(maxBurst))
+		return fmt.Errorf("burst must be from 1 to %d", int(maxBurst))
 	case float64(r.burst())/r.Rate > maxRefill:
 		return errors.New("rate is so low that a spent burst is not there again within a year; give a higher rate or a lower burst")
 	}
 	return nil
+}
+
+// owner is Verdict.Owner.
+func (r Rule) owner() string {
+	if w := r.who(); !w.group {
+		return w.String()
+	}
+	return "group rule " + r.Name
 }
 
 // burst is Burst with its default.

@@ -58,6 +58,9 @@ func generate(spec keyspec.Spec) (crypto.Signer, error) {
 	return nil, fmt.Errorf("no test key of spec %s", spec)
 }
 
+// Private is the key itself.
+func (k *Key) Private() crypto.Signer { return k.signer }
+
 // Fail makes Sign return err until it is called with nil.
 func (k *Key) Fail(err error) {
 	k.mu.Lock()

@@ -21,18 +21,20 @@ import (
 // Issuer of the keyset "default".
 const Issuer = "https://issuer.example"
 
-// World is a service with these keysets, each with a key of every spec but the larger RSA:
+// World is a service with these keysets, those that sign with a key of every spec but the larger RSA:
 //
 //	default  purpose jwt, issuer Issuer, ES256 by default
 //	raw      purpose raw, no default
 //	any      purpose any, any issuer, RS384 published under a kid of its own
-//	enc      purpose enc
+//	enc      purpose enc, with the active keys EncKeys
 //	empty    purpose jwt, no key yet
 type World struct {
-	Service  *signing.Service
-	Audit    *Audit
-	Keys     map[keyspec.Spec]*Key
-	KIDs     map[keyspec.Spec]string
+	Service *signing.Service
+	Audit   *Audit
+	Keys    map[keyspec.Spec]*Key
+	KIDs    map[keyspec.Spec]string
+	// EncKeys decrypt, RSA-2048 and P-256, under the kids "enc-rsa-2048" and "enc-p-256".
+	EncKeys  map[keyspec.Spec]*EncKey
 	Metrics  *signing.Metrics
 	Registry *prometheus.Registry
 
@@ -52,6 +54,9 @@ type World struct {
 // Specs of the keys that a World has.
 var Specs = []keyspec.Spec{keyspec.RSA2048, keyspec.P256, keyspec.P384, keyspec.P521, keyspec.Ed25519}
 
+// EncSpecs are the specs of the keys that decrypt.
+var EncSpecs = []keyspec.Spec{keyspec.RSA2048, keyspec.P256}
+
 // All is a rule that grants a uid everything.
 func All(uid uint32) policy.Rule {
 	return policy.Rule{
@@ -64,7 +69,7 @@ func All(uid uint32) policy.Rule {
 func New(t testing.TB, rules ...policy.Rule) *World {
 	t.Helper()
 	w := &World{
-		Audit: new(Audit), Keys: map[keyspec.Spec]*Key{}, KIDs: map[keyspec.Spec]string{},
+		Audit: new(Audit), Keys: map[keyspec.Spec]*Key{}, KIDs: map[keyspec.Spec]string{}, EncKeys: map[keyspec.Spec]*EncKey{},
 		Metrics: signing.NewMetrics(), Registry: prometheus.NewRegistry(), Operator: new(Operator),
 	}
 	if err := w.Metrics.Register(w.Registry); err != nil {
@@ -77,6 +82,9 @@ func New(t testing.TB, rules ...policy.Rule) *World {
 			t.Fatal(err)
 		}
 		w.KIDs[spec] = kid
+	}
+	for _, spec := range EncSpecs {
+		w.EncKeys[spec] = NewEncKey(t, spec)
 	}
 	w.config = signing.Config{
 		Auditor: w.Audit, Metrics: w.Metrics, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
@@ -123,10 +131,14 @@ func (w *World) Keysets() []signing.Keyset {
 	status := v1.Keyset{Mode: "dynamic", NextRotation: time.Now().Add(time.Hour)}
 	g := v1.Generation{Number: 1, State: "active", Since: time.Now().Add(-time.Hour), Until: status.NextRotation}
 	for _, spec := range Specs {
-		active = append(active, signing.ActiveKey{KID: w.KIDs[spec], Spec: spec, Key: w.Keys[spec]})
+		active = append(active, signing.ActiveKey{KID: w.KIDs[spec], Spec: spec, Key: w.Keys[spec], Public: w.Keys[spec].Public})
 		g.Keys = append(g.Keys, v1.Key{KID: w.KIDs[spec], Spec: string(spec), Token: "main", ID: "00ff", Algorithms: []string{}})
 	}
 	status.Generations = []v1.Generation{g}
+	var decrypting []signing.DecryptKey
+	for _, spec := range EncSpecs {
+		decrypting = append(decrypting, signing.DecryptKey{KID: "enc-" + string(spec), Spec: spec, Key: w.EncKeys[spec], Active: true})
+	}
 	return []signing.Keyset{
 		{
 			Name: "default", Purpose: signing.PurposeJWT, Issuer: Issuer, MaxTokenLifetime: time.Hour,
@@ -137,7 +149,7 @@ func (w *World) Keysets() []signing.Keyset {
 			Name: "any", Purpose: signing.PurposeAny, AnyIssuer: true, MaxTokenLifetime: time.Hour,
 			PublishAlgorithms: []jose.SignatureAlgorithm{jose.RS384}, Active: slices.Clone(active), Status: status,
 		},
-		{Name: "enc", Purpose: signing.PurposeEnc, Decrypts: true},
+		{Name: "enc", Purpose: signing.PurposeEnc, Decrypters: decrypting},
 		{Name: "empty", Purpose: signing.PurposeJWT, MaxTokenLifetime: time.Hour, DefaultAlg: jose.ES256},
 	}
 }

@@ -589,6 +589,273 @@ func (x *SignResponse) GetAlg() string {
 	return ""
 }
 
+// DecryptRequest asks a keyset that decrypts for a message's content, or for its content
+// encryption key alone.
+type DecryptRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The keyset's name.
+	Keyset string `protobuf:"bytes,1,opt,name=keyset,proto3" json:"keyset,omitempty"`
+	// A whole message in compact form. Exactly one of jwe and header.
+	Jwe string `protobuf:"bytes,2,opt,name=jwe,proto3" json:"jwe,omitempty"`
+	// The message's header, a JSON object as it is protected; the reply has the key then.
+	Header []byte `protobuf:"bytes,3,opt,name=header,proto3" json:"header,omitempty"`
+	// The message's encrypted key, beside header; empty with ECDH-ES.
+	EncryptedKey  []byte `protobuf:"bytes,4,opt,name=encrypted_key,json=encryptedKey,proto3" json:"encrypted_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecryptRequest) Reset() {
+	*x = DecryptRequest{}
+	mi := &file_v1_keysetd_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecryptRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecryptRequest) ProtoMessage() {}
+
+func (x *DecryptRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_keysetd_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecryptRequest.ProtoReflect.Descriptor instead.
+func (*DecryptRequest) Descriptor() ([]byte, []int) {
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DecryptRequest) GetKeyset() string {
+	if x != nil {
+		return x.Keyset
+	}
+	return ""
+}
+
+func (x *DecryptRequest) GetJwe() string {
+	if x != nil {
+		return x.Jwe
+	}
+	return ""
+}
+
+func (x *DecryptRequest) GetHeader() []byte {
+	if x != nil {
+		return x.Header
+	}
+	return nil
+}
+
+func (x *DecryptRequest) GetEncryptedKey() []byte {
+	if x != nil {
+		return x.EncryptedKey
+	}
+	return nil
+}
+
+// DecryptResponse answers it.
+type DecryptResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The content; absent where the key was asked for.
+	Plaintext []byte `protobuf:"bytes,1,opt,name=plaintext,proto3,oneof" json:"plaintext,omitempty"`
+	// The content encryption key, where that was asked for; random where the message was not for
+	// this keyset (RFC 7516 section 11.5).
+	Key []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// The message's header as it came.
+	Header []byte `protobuf:"bytes,3,opt,name=header,proto3" json:"header,omitempty"`
+	// The key that decrypted.
+	Kid           string `protobuf:"bytes,4,opt,name=kid,proto3" json:"kid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecryptResponse) Reset() {
+	*x = DecryptResponse{}
+	mi := &file_v1_keysetd_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecryptResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecryptResponse) ProtoMessage() {}
+
+func (x *DecryptResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_keysetd_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecryptResponse.ProtoReflect.Descriptor instead.
+func (*DecryptResponse) Descriptor() ([]byte, []int) {
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *DecryptResponse) GetPlaintext() []byte {
+	if x != nil {
+		return x.Plaintext
+	}
+	return nil
+}
+
+func (x *DecryptResponse) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *DecryptResponse) GetHeader() []byte {
+	if x != nil {
+		return x.Header
+	}
+	return nil
+}
+
+func (x *DecryptResponse) GetKid() string {
+	if x != nil {
+		return x.Kid
+	}
+	return ""
+}
+
+// GetKeyRequest asks which key a keyset uses now.
+type GetKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The keyset's name.
+	Keyset string `protobuf:"bytes,1,opt,name=keyset,proto3" json:"keyset,omitempty"`
+	// The algorithm, of a JWE where the keyset decrypts; empty where the keyset has a default.
+	Alg           string `protobuf:"bytes,2,opt,name=alg,proto3" json:"alg,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetKeyRequest) Reset() {
+	*x = GetKeyRequest{}
+	mi := &file_v1_keysetd_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetKeyRequest) ProtoMessage() {}
+
+func (x *GetKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_keysetd_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetKeyRequest.ProtoReflect.Descriptor instead.
+func (*GetKeyRequest) Descriptor() ([]byte, []int) {
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GetKeyRequest) GetKeyset() string {
+	if x != nil {
+		return x.Keyset
+	}
+	return ""
+}
+
+func (x *GetKeyRequest) GetAlg() string {
+	if x != nil {
+		return x.Alg
+	}
+	return ""
+}
+
+// GetKeyResponse answers it.
+type GetKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key's kid under this algorithm.
+	Kid string `protobuf:"bytes,1,opt,name=kid,proto3" json:"kid,omitempty"`
+	// The algorithm.
+	Alg string `protobuf:"bytes,2,opt,name=alg,proto3" json:"alg,omitempty"`
+	// A JWK in JSON (RFC 7517 section 4), with x5c where the key has a certificate.
+	Jwk           []byte `protobuf:"bytes,3,opt,name=jwk,proto3" json:"jwk,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetKeyResponse) Reset() {
+	*x = GetKeyResponse{}
+	mi := &file_v1_keysetd_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetKeyResponse) ProtoMessage() {}
+
+func (x *GetKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_keysetd_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetKeyResponse.ProtoReflect.Descriptor instead.
+func (*GetKeyResponse) Descriptor() ([]byte, []int) {
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *GetKeyResponse) GetKid() string {
+	if x != nil {
+		return x.Kid
+	}
+	return ""
+}
+
+func (x *GetKeyResponse) GetAlg() string {
+	if x != nil {
+		return x.Alg
+	}
+	return ""
+}
+
+func (x *GetKeyResponse) GetJwk() []byte {
+	if x != nil {
+		return x.Jwk
+	}
+	return nil
+}
+
 // BatchRequest asks for several signatures of one keyset.
 type BatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -602,7 +869,7 @@ type BatchRequest struct {
 
 func (x *BatchRequest) Reset() {
 	*x = BatchRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[6]
+	mi := &file_v1_keysetd_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -614,7 +881,7 @@ func (x *BatchRequest) String() string {
 func (*BatchRequest) ProtoMessage() {}
 
 func (x *BatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[6]
+	mi := &file_v1_keysetd_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -627,7 +894,7 @@ func (x *BatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchRequest.ProtoReflect.Descriptor instead.
 func (*BatchRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{6}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *BatchRequest) GetKeyset() string {
@@ -661,7 +928,7 @@ type BatchItem struct {
 
 func (x *BatchItem) Reset() {
 	*x = BatchItem{}
-	mi := &file_v1_keysetd_proto_msgTypes[7]
+	mi := &file_v1_keysetd_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -673,7 +940,7 @@ func (x *BatchItem) String() string {
 func (*BatchItem) ProtoMessage() {}
 
 func (x *BatchItem) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[7]
+	mi := &file_v1_keysetd_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -686,7 +953,7 @@ func (x *BatchItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchItem.ProtoReflect.Descriptor instead.
 func (*BatchItem) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{7}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *BatchItem) GetItem() isBatchItem_Item {
@@ -759,7 +1026,7 @@ type BatchResponse struct {
 
 func (x *BatchResponse) Reset() {
 	*x = BatchResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[8]
+	mi := &file_v1_keysetd_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +1038,7 @@ func (x *BatchResponse) String() string {
 func (*BatchResponse) ProtoMessage() {}
 
 func (x *BatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[8]
+	mi := &file_v1_keysetd_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -784,7 +1051,7 @@ func (x *BatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchResponse.ProtoReflect.Descriptor instead.
 func (*BatchResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{8}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *BatchResponse) GetItems() []*BatchResult {
@@ -812,7 +1079,7 @@ type BatchResult struct {
 
 func (x *BatchResult) Reset() {
 	*x = BatchResult{}
-	mi := &file_v1_keysetd_proto_msgTypes[9]
+	mi := &file_v1_keysetd_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -824,7 +1091,7 @@ func (x *BatchResult) String() string {
 func (*BatchResult) ProtoMessage() {}
 
 func (x *BatchResult) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[9]
+	mi := &file_v1_keysetd_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -837,7 +1104,7 @@ func (x *BatchResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchResult.ProtoReflect.Descriptor instead.
 func (*BatchResult) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{9}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *BatchResult) GetResult() isBatchResult_Result {
@@ -932,7 +1199,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_v1_keysetd_proto_msgTypes[10]
+	mi := &file_v1_keysetd_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -944,7 +1211,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[10]
+	mi := &file_v1_keysetd_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -957,7 +1224,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{10}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Error) GetReason() string {
@@ -997,7 +1264,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[11]
+	mi := &file_v1_keysetd_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1009,7 +1276,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[11]
+	mi := &file_v1_keysetd_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1022,7 +1289,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{11}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{15}
 }
 
 // ListResponse answers it.
@@ -1040,7 +1307,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[12]
+	mi := &file_v1_keysetd_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1052,7 +1319,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[12]
+	mi := &file_v1_keysetd_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1065,7 +1332,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{12}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListResponse) GetKeysets() []*Keyset {
@@ -1100,7 +1367,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[13]
+	mi := &file_v1_keysetd_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1379,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[13]
+	mi := &file_v1_keysetd_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,7 +1392,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{13}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetRequest) GetKeyset() string {
@@ -1146,7 +1413,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[14]
+	mi := &file_v1_keysetd_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1158,7 +1425,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[14]
+	mi := &file_v1_keysetd_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1171,7 +1438,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{14}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetResponse) GetKeyset() *Keyset {
@@ -1214,7 +1481,7 @@ type Keyset struct {
 
 func (x *Keyset) Reset() {
 	*x = Keyset{}
-	mi := &file_v1_keysetd_proto_msgTypes[15]
+	mi := &file_v1_keysetd_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1493,7 @@ func (x *Keyset) String() string {
 func (*Keyset) ProtoMessage() {}
 
 func (x *Keyset) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[15]
+	mi := &file_v1_keysetd_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1506,7 @@ func (x *Keyset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Keyset.ProtoReflect.Descriptor instead.
 func (*Keyset) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{15}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Keyset) GetName() string {
@@ -1339,7 +1606,7 @@ type Coming struct {
 
 func (x *Coming) Reset() {
 	*x = Coming{}
-	mi := &file_v1_keysetd_proto_msgTypes[16]
+	mi := &file_v1_keysetd_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1618,7 @@ func (x *Coming) String() string {
 func (*Coming) ProtoMessage() {}
 
 func (x *Coming) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[16]
+	mi := &file_v1_keysetd_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1631,7 @@ func (x *Coming) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coming.ProtoReflect.Descriptor instead.
 func (*Coming) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{16}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Coming) GetAlgorithm() string {
@@ -1400,7 +1667,7 @@ type Generation struct {
 
 func (x *Generation) Reset() {
 	*x = Generation{}
-	mi := &file_v1_keysetd_proto_msgTypes[17]
+	mi := &file_v1_keysetd_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1412,7 +1679,7 @@ func (x *Generation) String() string {
 func (*Generation) ProtoMessage() {}
 
 func (x *Generation) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[17]
+	mi := &file_v1_keysetd_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1425,7 +1692,7 @@ func (x *Generation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Generation.ProtoReflect.Descriptor instead.
 func (*Generation) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{17}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Generation) GetNumber() int64 {
@@ -1486,7 +1753,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_v1_keysetd_proto_msgTypes[18]
+	mi := &file_v1_keysetd_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1498,7 +1765,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[18]
+	mi := &file_v1_keysetd_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1511,7 +1778,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{18}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Key) GetKid() string {
@@ -1582,7 +1849,7 @@ type RevokedKey struct {
 
 func (x *RevokedKey) Reset() {
 	*x = RevokedKey{}
-	mi := &file_v1_keysetd_proto_msgTypes[19]
+	mi := &file_v1_keysetd_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1594,7 +1861,7 @@ func (x *RevokedKey) String() string {
 func (*RevokedKey) ProtoMessage() {}
 
 func (x *RevokedKey) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[19]
+	mi := &file_v1_keysetd_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1607,7 +1874,7 @@ func (x *RevokedKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokedKey.ProtoReflect.Descriptor instead.
 func (*RevokedKey) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{19}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RevokedKey) GetKid() string {
@@ -1670,7 +1937,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_v1_keysetd_proto_msgTypes[20]
+	mi := &file_v1_keysetd_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1682,7 +1949,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[20]
+	mi := &file_v1_keysetd_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1695,7 +1962,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{20}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Token) GetName() string {
@@ -1765,7 +2032,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[21]
+	mi := &file_v1_keysetd_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1777,7 +2044,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[21]
+	mi := &file_v1_keysetd_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1790,7 +2057,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{21}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PlanRequest) GetKeyset() string {
@@ -1811,7 +2078,7 @@ type PlanResponse struct {
 
 func (x *PlanResponse) Reset() {
 	*x = PlanResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[22]
+	mi := &file_v1_keysetd_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1823,7 +2090,7 @@ func (x *PlanResponse) String() string {
 func (*PlanResponse) ProtoMessage() {}
 
 func (x *PlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[22]
+	mi := &file_v1_keysetd_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1836,7 +2103,7 @@ func (x *PlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
 func (*PlanResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{22}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PlanResponse) GetSteps() []*PlannedStep {
@@ -1863,7 +2130,7 @@ type PlannedStep struct {
 
 func (x *PlannedStep) Reset() {
 	*x = PlannedStep{}
-	mi := &file_v1_keysetd_proto_msgTypes[23]
+	mi := &file_v1_keysetd_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1875,7 +2142,7 @@ func (x *PlannedStep) String() string {
 func (*PlannedStep) ProtoMessage() {}
 
 func (x *PlannedStep) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[23]
+	mi := &file_v1_keysetd_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1888,7 +2155,7 @@ func (x *PlannedStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlannedStep.ProtoReflect.Descriptor instead.
 func (*PlannedStep) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{23}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PlannedStep) GetAt() *timestamppb.Timestamp {
@@ -1932,7 +2199,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[24]
+	mi := &file_v1_keysetd_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1944,7 +2211,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[24]
+	mi := &file_v1_keysetd_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1957,7 +2224,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{24}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *HistoryRequest) GetKeyset() string {
@@ -1985,7 +2252,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[25]
+	mi := &file_v1_keysetd_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1997,7 +2264,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[25]
+	mi := &file_v1_keysetd_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2010,7 +2277,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{25}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *HistoryResponse) GetEvents() []*Event {
@@ -2041,7 +2308,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_v1_keysetd_proto_msgTypes[26]
+	mi := &file_v1_keysetd_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2053,7 +2320,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[26]
+	mi := &file_v1_keysetd_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2066,7 +2333,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{26}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Event) GetAt() *timestamppb.Timestamp {
@@ -2126,7 +2393,7 @@ type RotateRequest struct {
 
 func (x *RotateRequest) Reset() {
 	*x = RotateRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[27]
+	mi := &file_v1_keysetd_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2138,7 +2405,7 @@ func (x *RotateRequest) String() string {
 func (*RotateRequest) ProtoMessage() {}
 
 func (x *RotateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[27]
+	mi := &file_v1_keysetd_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2151,7 +2418,7 @@ func (x *RotateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateRequest.ProtoReflect.Descriptor instead.
 func (*RotateRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{27}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RotateRequest) GetKeyset() string {
@@ -2186,7 +2453,7 @@ type RotateResponse struct {
 
 func (x *RotateResponse) Reset() {
 	*x = RotateResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[28]
+	mi := &file_v1_keysetd_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2198,7 +2465,7 @@ func (x *RotateResponse) String() string {
 func (*RotateResponse) ProtoMessage() {}
 
 func (x *RotateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[28]
+	mi := &file_v1_keysetd_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2211,7 +2478,7 @@ func (x *RotateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateResponse.ProtoReflect.Descriptor instead.
 func (*RotateResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{28}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RotateResponse) GetKeyset() *Keyset {
@@ -2245,7 +2512,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[29]
+	mi := &file_v1_keysetd_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2257,7 +2524,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[29]
+	mi := &file_v1_keysetd_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2270,7 +2537,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{29}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RevokeRequest) GetKeyset() string {
@@ -2339,7 +2606,7 @@ type RevokeResponse struct {
 
 func (x *RevokeResponse) Reset() {
 	*x = RevokeResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[30]
+	mi := &file_v1_keysetd_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2351,7 +2618,7 @@ func (x *RevokeResponse) String() string {
 func (*RevokeResponse) ProtoMessage() {}
 
 func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[30]
+	mi := &file_v1_keysetd_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2364,7 +2631,7 @@ func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
 func (*RevokeResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{30}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RevokeResponse) GetKeyset() *Keyset {
@@ -2410,7 +2677,7 @@ type FreezeRequest struct {
 
 func (x *FreezeRequest) Reset() {
 	*x = FreezeRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[31]
+	mi := &file_v1_keysetd_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2422,7 +2689,7 @@ func (x *FreezeRequest) String() string {
 func (*FreezeRequest) ProtoMessage() {}
 
 func (x *FreezeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[31]
+	mi := &file_v1_keysetd_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2435,7 +2702,7 @@ func (x *FreezeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreezeRequest.ProtoReflect.Descriptor instead.
 func (*FreezeRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{31}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *FreezeRequest) GetKeyset() string {
@@ -2470,7 +2737,7 @@ type FreezeResponse struct {
 
 func (x *FreezeResponse) Reset() {
 	*x = FreezeResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[32]
+	mi := &file_v1_keysetd_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2482,7 +2749,7 @@ func (x *FreezeResponse) String() string {
 func (*FreezeResponse) ProtoMessage() {}
 
 func (x *FreezeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[32]
+	mi := &file_v1_keysetd_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2495,7 +2762,7 @@ func (x *FreezeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreezeResponse.ProtoReflect.Descriptor instead.
 func (*FreezeResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{32}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *FreezeResponse) GetKeyset() *Keyset {
@@ -2518,7 +2785,7 @@ type ThawRequest struct {
 
 func (x *ThawRequest) Reset() {
 	*x = ThawRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[33]
+	mi := &file_v1_keysetd_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2530,7 +2797,7 @@ func (x *ThawRequest) String() string {
 func (*ThawRequest) ProtoMessage() {}
 
 func (x *ThawRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[33]
+	mi := &file_v1_keysetd_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2543,7 +2810,7 @@ func (x *ThawRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThawRequest.ProtoReflect.Descriptor instead.
 func (*ThawRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{33}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ThawRequest) GetKeyset() string {
@@ -2571,7 +2838,7 @@ type ThawResponse struct {
 
 func (x *ThawResponse) Reset() {
 	*x = ThawResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[34]
+	mi := &file_v1_keysetd_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2583,7 +2850,7 @@ func (x *ThawResponse) String() string {
 func (*ThawResponse) ProtoMessage() {}
 
 func (x *ThawResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[34]
+	mi := &file_v1_keysetd_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2596,7 +2863,7 @@ func (x *ThawResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThawResponse.ProtoReflect.Descriptor instead.
 func (*ThawResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{34}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ThawResponse) GetKeyset() *Keyset {
@@ -2619,7 +2886,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[35]
+	mi := &file_v1_keysetd_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2631,7 +2898,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[35]
+	mi := &file_v1_keysetd_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2644,7 +2911,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{35}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ReloadRequest) GetDryRun() bool {
@@ -2674,7 +2941,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[36]
+	mi := &file_v1_keysetd_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2686,7 +2953,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[36]
+	mi := &file_v1_keysetd_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2699,7 +2966,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{36}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ReloadResponse) GetApplied() bool {
@@ -2731,7 +2998,7 @@ type KeysetChange struct {
 
 func (x *KeysetChange) Reset() {
 	*x = KeysetChange{}
-	mi := &file_v1_keysetd_proto_msgTypes[37]
+	mi := &file_v1_keysetd_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2743,7 +3010,7 @@ func (x *KeysetChange) String() string {
 func (*KeysetChange) ProtoMessage() {}
 
 func (x *KeysetChange) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[37]
+	mi := &file_v1_keysetd_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2756,7 +3023,7 @@ func (x *KeysetChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysetChange.ProtoReflect.Descriptor instead.
 func (*KeysetChange) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{37}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *KeysetChange) GetKeyset() string {
@@ -2793,7 +3060,7 @@ type AcceptTokenRequest struct {
 
 func (x *AcceptTokenRequest) Reset() {
 	*x = AcceptTokenRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[38]
+	mi := &file_v1_keysetd_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2805,7 +3072,7 @@ func (x *AcceptTokenRequest) String() string {
 func (*AcceptTokenRequest) ProtoMessage() {}
 
 func (x *AcceptTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[38]
+	mi := &file_v1_keysetd_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2818,7 +3085,7 @@ func (x *AcceptTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptTokenRequest.ProtoReflect.Descriptor instead.
 func (*AcceptTokenRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{38}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *AcceptTokenRequest) GetToken() string {
@@ -2846,7 +3113,7 @@ type AcceptTokenResponse struct {
 
 func (x *AcceptTokenResponse) Reset() {
 	*x = AcceptTokenResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[39]
+	mi := &file_v1_keysetd_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2858,7 +3125,7 @@ func (x *AcceptTokenResponse) String() string {
 func (*AcceptTokenResponse) ProtoMessage() {}
 
 func (x *AcceptTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[39]
+	mi := &file_v1_keysetd_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2871,7 +3138,7 @@ func (x *AcceptTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptTokenResponse.ProtoReflect.Descriptor instead.
 func (*AcceptTokenResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{39}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *AcceptTokenResponse) GetToken() *Token {
@@ -2892,7 +3159,7 @@ type RetryPINRequest struct {
 
 func (x *RetryPINRequest) Reset() {
 	*x = RetryPINRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[40]
+	mi := &file_v1_keysetd_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2904,7 +3171,7 @@ func (x *RetryPINRequest) String() string {
 func (*RetryPINRequest) ProtoMessage() {}
 
 func (x *RetryPINRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[40]
+	mi := &file_v1_keysetd_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2917,7 +3184,7 @@ func (x *RetryPINRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryPINRequest.ProtoReflect.Descriptor instead.
 func (*RetryPINRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{40}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RetryPINRequest) GetToken() string {
@@ -2938,7 +3205,7 @@ type RetryPINResponse struct {
 
 func (x *RetryPINResponse) Reset() {
 	*x = RetryPINResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[41]
+	mi := &file_v1_keysetd_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2950,7 +3217,7 @@ func (x *RetryPINResponse) String() string {
 func (*RetryPINResponse) ProtoMessage() {}
 
 func (x *RetryPINResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[41]
+	mi := &file_v1_keysetd_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2963,7 +3230,7 @@ func (x *RetryPINResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryPINResponse.ProtoReflect.Descriptor instead.
 func (*RetryPINResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{41}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RetryPINResponse) GetToken() *Token {
@@ -2982,7 +3249,7 @@ type AcceptClockRequest struct {
 
 func (x *AcceptClockRequest) Reset() {
 	*x = AcceptClockRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[42]
+	mi := &file_v1_keysetd_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2994,7 +3261,7 @@ func (x *AcceptClockRequest) String() string {
 func (*AcceptClockRequest) ProtoMessage() {}
 
 func (x *AcceptClockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[42]
+	mi := &file_v1_keysetd_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3007,7 +3274,7 @@ func (x *AcceptClockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptClockRequest.ProtoReflect.Descriptor instead.
 func (*AcceptClockRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{42}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{46}
 }
 
 // AcceptClockResponse says that it was done.
@@ -3019,7 +3286,7 @@ type AcceptClockResponse struct {
 
 func (x *AcceptClockResponse) Reset() {
 	*x = AcceptClockResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[43]
+	mi := &file_v1_keysetd_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3031,7 +3298,7 @@ func (x *AcceptClockResponse) String() string {
 func (*AcceptClockResponse) ProtoMessage() {}
 
 func (x *AcceptClockResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[43]
+	mi := &file_v1_keysetd_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3044,7 +3311,7 @@ func (x *AcceptClockResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptClockResponse.ProtoReflect.Descriptor instead.
 func (*AcceptClockResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{43}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{47}
 }
 
 // WhoAmIRequest says nothing: the connection does.
@@ -3056,7 +3323,7 @@ type WhoAmIRequest struct {
 
 func (x *WhoAmIRequest) Reset() {
 	*x = WhoAmIRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[44]
+	mi := &file_v1_keysetd_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3068,7 +3335,7 @@ func (x *WhoAmIRequest) String() string {
 func (*WhoAmIRequest) ProtoMessage() {}
 
 func (x *WhoAmIRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[44]
+	mi := &file_v1_keysetd_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3081,21 +3348,21 @@ func (x *WhoAmIRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoAmIRequest.ProtoReflect.Descriptor instead.
 func (*WhoAmIRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{44}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{48}
 }
 
 // WhoAmIResponse answers it.
 type WhoAmIResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The caller's user.
-	Uid uint32 `protobuf:"varint,1,opt,name=uid,proto3" json:"uid,omitempty"`
+	// The caller's user; always set, as gid and pid are.
+	Uid *uint32 `protobuf:"varint,1,opt,name=uid,proto3,oneof" json:"uid,omitempty"`
 	// Its primary group.
-	Gid uint32 `protobuf:"varint,2,opt,name=gid,proto3" json:"gid,omitempty"`
+	Gid *uint32 `protobuf:"varint,2,opt,name=gid,proto3,oneof" json:"gid,omitempty"`
 	// Its process when it connected; 0 where it lives in a PID namespace that cannot be seen.
-	Pid int32 `protobuf:"varint,3,opt,name=pid,proto3" json:"pid,omitempty"`
+	Pid *int32 `protobuf:"varint,3,opt,name=pid,proto3,oneof" json:"pid,omitempty"`
 	// Its supplementary groups.
 	Groups []uint32 `protobuf:"varint,4,rep,packed,name=groups,proto3" json:"groups,omitempty"`
-	// The entries under callers that are its own.
+	// The callers of the configuration that it is.
 	Grants        []*Grant `protobuf:"bytes,5,rep,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3103,7 +3370,7 @@ type WhoAmIResponse struct {
 
 func (x *WhoAmIResponse) Reset() {
 	*x = WhoAmIResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[45]
+	mi := &file_v1_keysetd_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3115,7 +3382,7 @@ func (x *WhoAmIResponse) String() string {
 func (*WhoAmIResponse) ProtoMessage() {}
 
 func (x *WhoAmIResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[45]
+	mi := &file_v1_keysetd_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3128,26 +3395,26 @@ func (x *WhoAmIResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoAmIResponse.ProtoReflect.Descriptor instead.
 func (*WhoAmIResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{45}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *WhoAmIResponse) GetUid() uint32 {
-	if x != nil {
-		return x.Uid
+	if x != nil && x.Uid != nil {
+		return *x.Uid
 	}
 	return 0
 }
 
 func (x *WhoAmIResponse) GetGid() uint32 {
-	if x != nil {
-		return x.Gid
+	if x != nil && x.Gid != nil {
+		return *x.Gid
 	}
 	return 0
 }
 
 func (x *WhoAmIResponse) GetPid() int32 {
-	if x != nil {
-		return x.Pid
+	if x != nil && x.Pid != nil {
+		return *x.Pid
 	}
 	return 0
 }
@@ -3166,7 +3433,7 @@ func (x *WhoAmIResponse) GetGrants() []*Grant {
 	return nil
 }
 
-// Grant is one entry under callers.
+// Grant is a caller of the configuration, a name under callers, that the asking process is.
 type Grant struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its name.
@@ -3197,7 +3464,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_v1_keysetd_proto_msgTypes[46]
+	mi := &file_v1_keysetd_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3209,7 +3476,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[46]
+	mi := &file_v1_keysetd_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3222,7 +3489,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{46}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Grant) GetName() string {
@@ -3302,34 +3569,38 @@ func (x *Grant) GetPriority() int64 {
 	return 0
 }
 
-// PolicyTestRequest asks what somebody may do.
+// PolicyTestRequest asks what somebody may do. It is judged as that request would be now.
 type PolicyTestRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The somebody's user.
-	Uid uint32 `protobuf:"varint,1,opt,name=uid,proto3" json:"uid,omitempty"`
-	// Its primary group.
-	Gid uint32 `protobuf:"varint,2,opt,name=gid,proto3" json:"gid,omitempty"`
+	// The somebody's user. Required: left out it would be root.
+	Uid *uint32 `protobuf:"varint,1,opt,name=uid,proto3,oneof" json:"uid,omitempty"`
+	// Its primary group. Required, too.
+	Gid *uint32 `protobuf:"varint,2,opt,name=gid,proto3,oneof" json:"gid,omitempty"`
 	// Its supplementary groups.
 	Groups []uint32 `protobuf:"varint,3,rep,packed,name=groups,proto3" json:"groups,omitempty"`
 	// As in "jwt".
 	Operation string `protobuf:"bytes,4,opt,name=operation,proto3" json:"operation,omitempty"`
-	// The keyset's name.
+	// The keyset's name; empty for operation admin only.
 	Keyset string `protobuf:"bytes,5,opt,name=keyset,proto3" json:"keyset,omitempty"`
 	// The algorithm.
 	Alg string `protobuf:"bytes,6,opt,name=alg,proto3" json:"alg,omitempty"`
-	// The header's typ.
+	// The header's typ, of operation jwt.
 	Typ string `protobuf:"bytes,7,opt,name=typ,proto3" json:"typ,omitempty"`
-	// Of a client assertion.
+	// Of a client assertion, as in SignClientAssertionRequest.
 	ClientId string `protobuf:"bytes,8,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
-	// A JSON object: the claims of the token, where the operation has any.
-	Claims        []byte `protobuf:"bytes,9,opt,name=claims,proto3" json:"claims,omitempty"`
+	// A JSON object: the claims of the token, of operation jwt. Empty: those of one that lives for a minute.
+	Claims []byte `protobuf:"bytes,9,opt,name=claims,proto3" json:"claims,omitempty"`
+	// Of a client assertion.
+	Audience string `protobuf:"bytes,10,opt,name=audience,proto3" json:"audience,omitempty"`
+	// Of a client assertion.
+	Lifetime      string `protobuf:"bytes,11,opt,name=lifetime,proto3" json:"lifetime,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PolicyTestRequest) Reset() {
 	*x = PolicyTestRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[47]
+	mi := &file_v1_keysetd_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3341,7 +3612,7 @@ func (x *PolicyTestRequest) String() string {
 func (*PolicyTestRequest) ProtoMessage() {}
 
 func (x *PolicyTestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[47]
+	mi := &file_v1_keysetd_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3354,19 +3625,19 @@ func (x *PolicyTestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyTestRequest.ProtoReflect.Descriptor instead.
 func (*PolicyTestRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{47}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *PolicyTestRequest) GetUid() uint32 {
-	if x != nil {
-		return x.Uid
+	if x != nil && x.Uid != nil {
+		return *x.Uid
 	}
 	return 0
 }
 
 func (x *PolicyTestRequest) GetGid() uint32 {
-	if x != nil {
-		return x.Gid
+	if x != nil && x.Gid != nil {
+		return *x.Gid
 	}
 	return 0
 }
@@ -3420,14 +3691,29 @@ func (x *PolicyTestRequest) GetClaims() []byte {
 	return nil
 }
 
+func (x *PolicyTestRequest) GetAudience() string {
+	if x != nil {
+		return x.Audience
+	}
+	return ""
+}
+
+func (x *PolicyTestRequest) GetLifetime() string {
+	if x != nil {
+		return x.Lifetime
+	}
+	return ""
+}
+
 // PolicyTestResponse answers it.
 type PolicyTestResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Whether it may.
-	Granted bool `protobuf:"varint,1,opt,name=granted,proto3" json:"granted,omitempty"`
-	// The entry under callers that grants it.
+	// Whether it may; always set.
+	Granted *bool `protobuf:"varint,1,opt,name=granted,proto3,oneof" json:"granted,omitempty"`
+	// The caller (its name under callers) that grants it; empty where root or the daemon's own user
+	// reads without one.
 	Rule string `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`
-	// Why it may not.
+	// Why it would be refused, with the reason word before it unless that is not_granted.
 	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3435,7 +3721,7 @@ type PolicyTestResponse struct {
 
 func (x *PolicyTestResponse) Reset() {
 	*x = PolicyTestResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[48]
+	mi := &file_v1_keysetd_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3447,7 +3733,7 @@ func (x *PolicyTestResponse) String() string {
 func (*PolicyTestResponse) ProtoMessage() {}
 
 func (x *PolicyTestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[48]
+	mi := &file_v1_keysetd_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3460,12 +3746,12 @@ func (x *PolicyTestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyTestResponse.ProtoReflect.Descriptor instead.
 func (*PolicyTestResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{48}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *PolicyTestResponse) GetGranted() bool {
-	if x != nil {
-		return x.Granted
+	if x != nil && x.Granted != nil {
+		return *x.Granted
 	}
 	return false
 }
@@ -3528,7 +3814,26 @@ const file_v1_keysetd_proto_rawDesc = "" +
 	"\fSignResponse\x12\x1c\n" +
 	"\tsignature\x18\x01 \x01(\fR\tsignature\x12\x10\n" +
 	"\x03kid\x18\x02 \x01(\tR\x03kid\x12\x10\n" +
-	"\x03alg\x18\x03 \x01(\tR\x03alg\"S\n" +
+	"\x03alg\x18\x03 \x01(\tR\x03alg\"w\n" +
+	"\x0eDecryptRequest\x12\x16\n" +
+	"\x06keyset\x18\x01 \x01(\tR\x06keyset\x12\x10\n" +
+	"\x03jwe\x18\x02 \x01(\tR\x03jwe\x12\x16\n" +
+	"\x06header\x18\x03 \x01(\fR\x06header\x12#\n" +
+	"\rencrypted_key\x18\x04 \x01(\fR\fencryptedKey\"~\n" +
+	"\x0fDecryptResponse\x12!\n" +
+	"\tplaintext\x18\x01 \x01(\fH\x00R\tplaintext\x88\x01\x01\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\x12\x16\n" +
+	"\x06header\x18\x03 \x01(\fR\x06header\x12\x10\n" +
+	"\x03kid\x18\x04 \x01(\tR\x03kidB\f\n" +
+	"\n" +
+	"_plaintext\"9\n" +
+	"\rGetKeyRequest\x12\x16\n" +
+	"\x06keyset\x18\x01 \x01(\tR\x06keyset\x12\x10\n" +
+	"\x03alg\x18\x02 \x01(\tR\x03alg\"F\n" +
+	"\x0eGetKeyResponse\x12\x10\n" +
+	"\x03kid\x18\x01 \x01(\tR\x03kid\x12\x10\n" +
+	"\x03alg\x18\x02 \x01(\tR\x03alg\x12\x10\n" +
+	"\x03jwk\x18\x03 \x01(\fR\x03jwk\"S\n" +
 	"\fBatchRequest\x12\x16\n" +
 	"\x06keyset\x18\x01 \x01(\tR\x06keyset\x12+\n" +
 	"\x05items\x18\x02 \x03(\v2\x15.keysetd.v1.BatchItemR\x05items\"\xc7\x01\n" +
@@ -3689,13 +3994,16 @@ const file_v1_keysetd_proto_rawDesc = "" +
 	"\x05token\x18\x01 \x01(\v2\x11.keysetd.v1.TokenR\x05token\"\x14\n" +
 	"\x12AcceptClockRequest\"\x15\n" +
 	"\x13AcceptClockResponse\"\x0f\n" +
-	"\rWhoAmIRequest\"\x89\x01\n" +
-	"\x0eWhoAmIResponse\x12\x10\n" +
-	"\x03uid\x18\x01 \x01(\rR\x03uid\x12\x10\n" +
-	"\x03gid\x18\x02 \x01(\rR\x03gid\x12\x10\n" +
-	"\x03pid\x18\x03 \x01(\x05R\x03pid\x12\x16\n" +
+	"\rWhoAmIRequest\"\xb0\x01\n" +
+	"\x0eWhoAmIResponse\x12\x15\n" +
+	"\x03uid\x18\x01 \x01(\rH\x00R\x03uid\x88\x01\x01\x12\x15\n" +
+	"\x03gid\x18\x02 \x01(\rH\x01R\x03gid\x88\x01\x01\x12\x15\n" +
+	"\x03pid\x18\x03 \x01(\x05H\x02R\x03pid\x88\x01\x01\x12\x16\n" +
 	"\x06groups\x18\x04 \x03(\rR\x06groups\x12)\n" +
-	"\x06grants\x18\x05 \x03(\v2\x11.keysetd.v1.GrantR\x06grants\"\xa6\x02\n" +
+	"\x06grants\x18\x05 \x03(\v2\x11.keysetd.v1.GrantR\x06grantsB\x06\n" +
+	"\x04_uidB\x06\n" +
+	"\x04_gidB\x06\n" +
+	"\x04_pid\"\xa6\x02\n" +
 	"\x05Grant\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\akeysets\x18\x02 \x03(\tR\akeysets\x12\x1e\n" +
@@ -3713,26 +4021,35 @@ const file_v1_keysetd_proto_rawDesc = "" +
 	"\x04rate\x18\t \x01(\x01R\x04rate\x12\x14\n" +
 	"\x05burst\x18\n" +
 	" \x01(\x03R\x05burst\x12\x1a\n" +
-	"\bpriority\x18\v \x01(\x03R\bpriority\"\xde\x01\n" +
-	"\x11PolicyTestRequest\x12\x10\n" +
-	"\x03uid\x18\x01 \x01(\rR\x03uid\x12\x10\n" +
-	"\x03gid\x18\x02 \x01(\rR\x03gid\x12\x16\n" +
+	"\bpriority\x18\v \x01(\x03R\bpriority\"\xb0\x02\n" +
+	"\x11PolicyTestRequest\x12\x15\n" +
+	"\x03uid\x18\x01 \x01(\rH\x00R\x03uid\x88\x01\x01\x12\x15\n" +
+	"\x03gid\x18\x02 \x01(\rH\x01R\x03gid\x88\x01\x01\x12\x16\n" +
 	"\x06groups\x18\x03 \x03(\rR\x06groups\x12\x1c\n" +
 	"\toperation\x18\x04 \x01(\tR\toperation\x12\x16\n" +
 	"\x06keyset\x18\x05 \x01(\tR\x06keyset\x12\x10\n" +
 	"\x03alg\x18\x06 \x01(\tR\x03alg\x12\x10\n" +
 	"\x03typ\x18\a \x01(\tR\x03typ\x12\x1b\n" +
 	"\tclient_id\x18\b \x01(\tR\bclientId\x12\x16\n" +
-	"\x06claims\x18\t \x01(\fR\x06claims\"Z\n" +
-	"\x12PolicyTestResponse\x12\x18\n" +
-	"\agranted\x18\x01 \x01(\bR\agranted\x12\x12\n" +
+	"\x06claims\x18\t \x01(\fR\x06claims\x12\x1a\n" +
+	"\baudience\x18\n" +
+	" \x01(\tR\baudience\x12\x1a\n" +
+	"\blifetime\x18\v \x01(\tR\blifetimeB\x06\n" +
+	"\x04_uidB\x06\n" +
+	"\x04_gid\"k\n" +
+	"\x12PolicyTestResponse\x12\x1d\n" +
+	"\agranted\x18\x01 \x01(\bH\x00R\agranted\x88\x01\x01\x12\x12\n" +
 	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason2\xad\x02\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reasonB\n" +
+	"\n" +
+	"\b_granted2\xb2\x03\n" +
 	"\x06Signer\x12B\n" +
 	"\aSignJWT\x12\x1a.keysetd.v1.SignJWTRequest\x1a\x1b.keysetd.v1.SignJWTResponse\x12f\n" +
 	"\x13SignClientAssertion\x12&.keysetd.v1.SignClientAssertionRequest\x1a'.keysetd.v1.SignClientAssertionResponse\x129\n" +
 	"\x04Sign\x12\x17.keysetd.v1.SignRequest\x1a\x18.keysetd.v1.SignResponse\x12<\n" +
-	"\x05Batch\x12\x18.keysetd.v1.BatchRequest\x1a\x19.keysetd.v1.BatchResponse2\xf9\x03\n" +
+	"\x05Batch\x12\x18.keysetd.v1.BatchRequest\x1a\x19.keysetd.v1.BatchResponse\x12B\n" +
+	"\aDecrypt\x12\x1a.keysetd.v1.DecryptRequest\x1a\x1b.keysetd.v1.DecryptResponse\x12?\n" +
+	"\x06GetKey\x12\x19.keysetd.v1.GetKeyRequest\x1a\x1a.keysetd.v1.GetKeyResponse2\xf9\x03\n" +
 	"\aKeysets\x129\n" +
 	"\x04List\x12\x17.keysetd.v1.ListRequest\x1a\x18.keysetd.v1.ListResponse\x126\n" +
 	"\x03Get\x12\x16.keysetd.v1.GetRequest\x1a\x17.keysetd.v1.GetResponse\x129\n" +
@@ -3763,7 +4080,7 @@ func file_v1_keysetd_proto_rawDescGZIP() []byte {
 	return file_v1_keysetd_proto_rawDescData
 }
 
-var file_v1_keysetd_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_v1_keysetd_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_v1_keysetd_proto_goTypes = []any{
 	(*SignJWTRequest)(nil),              // 0: keysetd.v1.SignJWTRequest
 	(*SignJWTResponse)(nil),             // 1: keysetd.v1.SignJWTResponse
@@ -3771,133 +4088,141 @@ var file_v1_keysetd_proto_goTypes = []any{
 	(*SignClientAssertionResponse)(nil), // 3: keysetd.v1.SignClientAssertionResponse
 	(*SignRequest)(nil),                 // 4: keysetd.v1.SignRequest
 	(*SignResponse)(nil),                // 5: keysetd.v1.SignResponse
-	(*BatchRequest)(nil),                // 6: keysetd.v1.BatchRequest
-	(*BatchItem)(nil),                   // 7: keysetd.v1.BatchItem
-	(*BatchResponse)(nil),               // 8: keysetd.v1.BatchResponse
-	(*BatchResult)(nil),                 // 9: keysetd.v1.BatchResult
-	(*Error)(nil),                       // 10: keysetd.v1.Error
-	(*ListRequest)(nil),                 // 11: keysetd.v1.ListRequest
-	(*ListResponse)(nil),                // 12: keysetd.v1.ListResponse
-	(*GetRequest)(nil),                  // 13: keysetd.v1.GetRequest
-	(*GetResponse)(nil),                 // 14: keysetd.v1.GetResponse
-	(*Keyset)(nil),                      // 15: keysetd.v1.Keyset
-	(*Coming)(nil),                      // 16: keysetd.v1.Coming
-	(*Generation)(nil),                  // 17: keysetd.v1.Generation
-	(*Key)(nil),                         // 18: keysetd.v1.Key
-	(*RevokedKey)(nil),                  // 19: keysetd.v1.RevokedKey
-	(*Token)(nil),                       // 20: keysetd.v1.Token
-	(*PlanRequest)(nil),                 // 21: keysetd.v1.PlanRequest
-	(*PlanResponse)(nil),                // 22: keysetd.v1.PlanResponse
-	(*PlannedStep)(nil),                 // 23: keysetd.v1.PlannedStep
-	(*HistoryRequest)(nil),              // 24: keysetd.v1.HistoryRequest
-	(*HistoryResponse)(nil),             // 25: keysetd.v1.HistoryResponse
-	(*Event)(nil),                       // 26: keysetd.v1.Event
-	(*RotateRequest)(nil),               // 27: keysetd.v1.RotateRequest
-	(*RotateResponse)(nil),              // 28: keysetd.v1.RotateResponse
-	(*RevokeRequest)(nil),               // 29: keysetd.v1.RevokeRequest
-	(*RevokeResponse)(nil),              // 30: keysetd.v1.RevokeResponse
-	(*FreezeRequest)(nil),               // 31: keysetd.v1.FreezeRequest
-	(*FreezeResponse)(nil),              // 32: keysetd.v1.FreezeResponse
-	(*ThawRequest)(nil),                 // 33: keysetd.v1.ThawRequest
-	(*ThawResponse)(nil),                // 34: keysetd.v1.ThawResponse
-	(*ReloadRequest)(nil),               // 35: keysetd.v1.ReloadRequest
-	(*ReloadResponse)(nil),              // 36: keysetd.v1.ReloadResponse
-	(*KeysetChange)(nil),                // 37: keysetd.v1.KeysetChange
-	(*AcceptTokenRequest)(nil),          // 38: keysetd.v1.AcceptTokenRequest
-	(*AcceptTokenResponse)(nil),         // 39: keysetd.v1.AcceptTokenResponse
-	(*RetryPINRequest)(nil),             // 40: keysetd.v1.RetryPINRequest
-	(*RetryPINResponse)(nil),            // 41: keysetd.v1.RetryPINResponse
-	(*AcceptClockRequest)(nil),          // 42: keysetd.v1.AcceptClockRequest
-	(*AcceptClockResponse)(nil),         // 43: keysetd.v1.AcceptClockResponse
-	(*WhoAmIRequest)(nil),               // 44: keysetd.v1.WhoAmIRequest
-	(*WhoAmIResponse)(nil),              // 45: keysetd.v1.WhoAmIResponse
-	(*Grant)(nil),                       // 46: keysetd.v1.Grant
-	(*PolicyTestRequest)(nil),           // 47: keysetd.v1.PolicyTestRequest
-	(*PolicyTestResponse)(nil),          // 48: keysetd.v1.PolicyTestResponse
-	(*timestamppb.Timestamp)(nil),       // 49: google.protobuf.Timestamp
+	(*DecryptRequest)(nil),              // 6: keysetd.v1.DecryptRequest
+	(*DecryptResponse)(nil),             // 7: keysetd.v1.DecryptResponse
+	(*GetKeyRequest)(nil),               // 8: keysetd.v1.GetKeyRequest
+	(*GetKeyResponse)(nil),              // 9: keysetd.v1.GetKeyResponse
+	(*BatchRequest)(nil),                // 10: keysetd.v1.BatchRequest
+	(*BatchItem)(nil),                   // 11: keysetd.v1.BatchItem
+	(*BatchResponse)(nil),               // 12: keysetd.v1.BatchResponse
+	(*BatchResult)(nil),                 // 13: keysetd.v1.BatchResult
+	(*Error)(nil),                       // 14: keysetd.v1.Error
+	(*ListRequest)(nil),                 // 15: keysetd.v1.ListRequest
+	(*ListResponse)(nil),                // 16: keysetd.v1.ListResponse
+	(*GetRequest)(nil),                  // 17: keysetd.v1.GetRequest
+	(*GetResponse)(nil),                 // 18: keysetd.v1.GetResponse
+	(*Keyset)(nil),                      // 19: keysetd.v1.Keyset
+	(*Coming)(nil),                      // 20: keysetd.v1.Coming
+	(*Generation)(nil),                  // 21: keysetd.v1.Generation
+	(*Key)(nil),                         // 22: keysetd.v1.Key
+	(*RevokedKey)(nil),                  // 23: keysetd.v1.RevokedKey
+	(*Token)(nil),                       // 24: keysetd.v1.Token
+	(*PlanRequest)(nil),                 // 25: keysetd.v1.PlanRequest
+	(*PlanResponse)(nil),                // 26: keysetd.v1.PlanResponse
+	(*PlannedStep)(nil),                 // 27: keysetd.v1.PlannedStep
+	(*HistoryRequest)(nil),              // 28: keysetd.v1.HistoryRequest
+	(*HistoryResponse)(nil),             // 29: keysetd.v1.HistoryResponse
+	(*Event)(nil),                       // 30: keysetd.v1.Event
+	(*RotateRequest)(nil),               // 31: keysetd.v1.RotateRequest
+	(*RotateResponse)(nil),              // 32: keysetd.v1.RotateResponse
+	(*RevokeRequest)(nil),               // 33: keysetd.v1.RevokeRequest
+	(*RevokeResponse)(nil),              // 34: keysetd.v1.RevokeResponse
+	(*FreezeRequest)(nil),               // 35: keysetd.v1.FreezeRequest
+	(*FreezeResponse)(nil),              // 36: keysetd.v1.FreezeResponse
+	(*ThawRequest)(nil),                 // 37: keysetd.v1.ThawRequest
+	(*ThawResponse)(nil),                // 38: keysetd.v1.ThawResponse
+	(*ReloadRequest)(nil),               // 39: keysetd.v1.ReloadRequest
+	(*ReloadResponse)(nil),              // 40: keysetd.v1.ReloadResponse
+	(*KeysetChange)(nil),                // 41: keysetd.v1.KeysetChange
+	(*AcceptTokenRequest)(nil),          // 42: keysetd.v1.AcceptTokenRequest
+	(*AcceptTokenResponse)(nil),         // 43: keysetd.v1.AcceptTokenResponse
+	(*RetryPINRequest)(nil),             // 44: keysetd.v1.RetryPINRequest
+	(*RetryPINResponse)(nil),            // 45: keysetd.v1.RetryPINResponse
+	(*AcceptClockRequest)(nil),          // 46: keysetd.v1.AcceptClockRequest
+	(*AcceptClockResponse)(nil),         // 47: keysetd.v1.AcceptClockResponse
+	(*WhoAmIRequest)(nil),               // 48: keysetd.v1.WhoAmIRequest
+	(*WhoAmIResponse)(nil),              // 49: keysetd.v1.WhoAmIResponse
+	(*Grant)(nil),                       // 50: keysetd.v1.Grant
+	(*PolicyTestRequest)(nil),           // 51: keysetd.v1.PolicyTestRequest
+	(*PolicyTestResponse)(nil),          // 52: keysetd.v1.PolicyTestResponse
+	(*timestamppb.Timestamp)(nil),       // 53: google.protobuf.Timestamp
 }
 var file_v1_keysetd_proto_depIdxs = []int32{
-	49, // 0: keysetd.v1.SignClientAssertionResponse.expires_at:type_name -> google.protobuf.Timestamp
-	7,  // 1: keysetd.v1.BatchRequest.items:type_name -> keysetd.v1.BatchItem
+	53, // 0: keysetd.v1.SignClientAssertionResponse.expires_at:type_name -> google.protobuf.Timestamp
+	11, // 1: keysetd.v1.BatchRequest.items:type_name -> keysetd.v1.BatchItem
 	0,  // 2: keysetd.v1.BatchItem.jwt:type_name -> keysetd.v1.SignJWTRequest
 	4,  // 3: keysetd.v1.BatchItem.sign:type_name -> keysetd.v1.SignRequest
 	2,  // 4: keysetd.v1.BatchItem.client_assertion:type_name -> keysetd.v1.SignClientAssertionRequest
-	9,  // 5: keysetd.v1.BatchResponse.items:type_name -> keysetd.v1.BatchResult
+	13, // 5: keysetd.v1.BatchResponse.items:type_name -> keysetd.v1.BatchResult
 	1,  // 6: keysetd.v1.BatchResult.jwt:type_name -> keysetd.v1.SignJWTResponse
 	5,  // 7: keysetd.v1.BatchResult.sign:type_name -> keysetd.v1.SignResponse
 	3,  // 8: keysetd.v1.BatchResult.client_assertion:type_name -> keysetd.v1.SignClientAssertionResponse
-	10, // 9: keysetd.v1.BatchResult.error:type_name -> keysetd.v1.Error
-	15, // 10: keysetd.v1.ListResponse.keysets:type_name -> keysetd.v1.Keyset
-	20, // 11: keysetd.v1.ListResponse.tokens:type_name -> keysetd.v1.Token
-	15, // 12: keysetd.v1.GetResponse.keyset:type_name -> keysetd.v1.Keyset
-	17, // 13: keysetd.v1.Keyset.generations:type_name -> keysetd.v1.Generation
-	49, // 14: keysetd.v1.Keyset.frozen_until:type_name -> google.protobuf.Timestamp
-	16, // 15: keysetd.v1.Keyset.coming:type_name -> keysetd.v1.Coming
-	19, // 16: keysetd.v1.Keyset.revoked:type_name -> keysetd.v1.RevokedKey
-	49, // 17: keysetd.v1.Keyset.next_rotation:type_name -> google.protobuf.Timestamp
-	49, // 18: keysetd.v1.Coming.at:type_name -> google.protobuf.Timestamp
-	49, // 19: keysetd.v1.Generation.since:type_name -> google.protobuf.Timestamp
-	49, // 20: keysetd.v1.Generation.until:type_name -> google.protobuf.Timestamp
-	18, // 21: keysetd.v1.Generation.keys:type_name -> keysetd.v1.Key
-	49, // 22: keysetd.v1.Key.lost:type_name -> google.protobuf.Timestamp
-	49, // 23: keysetd.v1.Key.not_after:type_name -> google.protobuf.Timestamp
-	49, // 24: keysetd.v1.RevokedKey.at:type_name -> google.protobuf.Timestamp
-	49, // 25: keysetd.v1.Token.since:type_name -> google.protobuf.Timestamp
-	23, // 26: keysetd.v1.PlanResponse.steps:type_name -> keysetd.v1.PlannedStep
-	49, // 27: keysetd.v1.PlannedStep.at:type_name -> google.protobuf.Timestamp
-	26, // 28: keysetd.v1.HistoryResponse.events:type_name -> keysetd.v1.Event
-	49, // 29: keysetd.v1.Event.at:type_name -> google.protobuf.Timestamp
-	15, // 30: keysetd.v1.RotateResponse.keyset:type_name -> keysetd.v1.Keyset
-	15, // 31: keysetd.v1.RevokeResponse.keyset:type_name -> keysetd.v1.Keyset
-	19, // 32: keysetd.v1.RevokeResponse.revoked:type_name -> keysetd.v1.RevokedKey
-	49, // 33: keysetd.v1.RevokeResponse.accepted_until:type_name -> google.protobuf.Timestamp
-	49, // 34: keysetd.v1.RevokeResponse.refused_until:type_name -> google.protobuf.Timestamp
-	49, // 35: keysetd.v1.FreezeRequest.until:type_name -> google.protobuf.Timestamp
-	15, // 36: keysetd.v1.FreezeResponse.keyset:type_name -> keysetd.v1.Keyset
-	15, // 37: keysetd.v1.ThawResponse.keyset:type_name -> keysetd.v1.Keyset
-	37, // 38: keysetd.v1.ReloadResponse.changes:type_name -> keysetd.v1.KeysetChange
-	49, // 39: keysetd.v1.KeysetChange.at:type_name -> google.protobuf.Timestamp
-	20, // 40: keysetd.v1.AcceptTokenResponse.token:type_name -> keysetd.v1.Token
-	20, // 41: keysetd.v1.RetryPINResponse.token:type_name -> keysetd.v1.Token
-	46, // 42: keysetd.v1.WhoAmIResponse.grants:type_name -> keysetd.v1.Grant
+	14, // 9: keysetd.v1.BatchResult.error:type_name -> keysetd.v1.Error
+	19, // 10: keysetd.v1.ListResponse.keysets:type_name -> keysetd.v1.Keyset
+	24, // 11: keysetd.v1.ListResponse.tokens:type_name -> keysetd.v1.Token
+	19, // 12: keysetd.v1.GetResponse.keyset:type_name -> keysetd.v1.Keyset
+	21, // 13: keysetd.v1.Keyset.generations:type_name -> keysetd.v1.Generation
+	53, // 14: keysetd.v1.Keyset.frozen_until:type_name -> google.protobuf.Timestamp
+	20, // 15: keysetd.v1.Keyset.coming:type_name -> keysetd.v1.Coming
+	23, // 16: keysetd.v1.Keyset.revoked:type_name -> keysetd.v1.RevokedKey
+	53, // 17: keysetd.v1.Keyset.next_rotation:type_name -> google.protobuf.Timestamp
+	53, // 18: keysetd.v1.Coming.at:type_name -> google.protobuf.Timestamp
+	53, // 19: keysetd.v1.Generation.since:type_name -> google.protobuf.Timestamp
+	53, // 20: keysetd.v1.Generation.until:type_name -> google.protobuf.Timestamp
+	22, // 21: keysetd.v1.Generation.keys:type_name -> keysetd.v1.Key
+	53, // 22: keysetd.v1.Key.lost:type_name -> google.protobuf.Timestamp
+	53, // 23: keysetd.v1.Key.not_after:type_name -> google.protobuf.Timestamp
+	53, // 24: keysetd.v1.RevokedKey.at:type_name -> google.protobuf.Timestamp
+	53, // 25: keysetd.v1.Token.since:type_name -> google.protobuf.Timestamp
+	27, // 26: keysetd.v1.PlanResponse.steps:type_name -> keysetd.v1.PlannedStep
+	53, // 27: keysetd.v1.PlannedStep.at:type_name -> google.protobuf.Timestamp
+	30, // 28: keysetd.v1.HistoryResponse.events:type_name -> keysetd.v1.Event
+	53, // 29: keysetd.v1.Event.at:type_name -> google.protobuf.Timestamp
+	19, // 30: keysetd.v1.RotateResponse.keyset:type_name -> keysetd.v1.Keyset
+	19, // 31: keysetd.v1.RevokeResponse.keyset:type_name -> keysetd.v1.Keyset
+	23, // 32: keysetd.v1.RevokeResponse.revoked:type_name -> keysetd.v1.RevokedKey
+	53, // 33: keysetd.v1.RevokeResponse.accepted_until:type_name -> google.protobuf.Timestamp
+	53, // 34: keysetd.v1.RevokeResponse.refused_until:type_name -> google.protobuf.Timestamp
+	53, // 35: keysetd.v1.FreezeRequest.until:type_name -> google.protobuf.Timestamp
+	19, // 36: keysetd.v1.FreezeResponse.keyset:type_name -> keysetd.v1.Keyset
+	19, // 37: keysetd.v1.ThawResponse.keyset:type_name -> keysetd.v1.Keyset
+	41, // 38: keysetd.v1.ReloadResponse.changes:type_name -> keysetd.v1.KeysetChange
+	53, // 39: keysetd.v1.KeysetChange.at:type_name -> google.protobuf.Timestamp
+	24, // 40: keysetd.v1.AcceptTokenResponse.token:type_name -> keysetd.v1.Token
+	24, // 41: keysetd.v1.RetryPINResponse.token:type_name -> keysetd.v1.Token
+	50, // 42: keysetd.v1.WhoAmIResponse.grants:type_name -> keysetd.v1.Grant
 	0,  // 43: keysetd.v1.Signer.SignJWT:input_type -> keysetd.v1.SignJWTRequest
 	2,  // 44: keysetd.v1.Signer.SignClientAssertion:input_type -> keysetd.v1.SignClientAssertionRequest
 	4,  // 45: keysetd.v1.Signer.Sign:input_type -> keysetd.v1.SignRequest
-	6,  // 46: keysetd.v1.Signer.Batch:input_type -> keysetd.v1.BatchRequest
-	11, // 47: keysetd.v1.Keysets.List:input_type -> keysetd.v1.ListRequest
-	13, // 48: keysetd.v1.Keysets.Get:input_type -> keysetd.v1.GetRequest
-	21, // 49: keysetd.v1.Keysets.Plan:input_type -> keysetd.v1.PlanRequest
-	24, // 50: keysetd.v1.Keysets.History:input_type -> keysetd.v1.HistoryRequest
-	27, // 51: keysetd.v1.Keysets.Rotate:input_type -> keysetd.v1.RotateRequest
-	29, // 52: keysetd.v1.Keysets.Revoke:input_type -> keysetd.v1.RevokeRequest
-	31, // 53: keysetd.v1.Keysets.Freeze:input_type -> keysetd.v1.FreezeRequest
-	33, // 54: keysetd.v1.Keysets.Thaw:input_type -> keysetd.v1.ThawRequest
-	35, // 55: keysetd.v1.Admin.Reload:input_type -> keysetd.v1.ReloadRequest
-	38, // 56: keysetd.v1.Admin.AcceptToken:input_type -> keysetd.v1.AcceptTokenRequest
-	40, // 57: keysetd.v1.Admin.RetryPIN:input_type -> keysetd.v1.RetryPINRequest
-	42, // 58: keysetd.v1.Admin.AcceptClock:input_type -> keysetd.v1.AcceptClockRequest
-	44, // 59: keysetd.v1.Admin.WhoAmI:input_type -> keysetd.v1.WhoAmIRequest
-	47, // 60: keysetd.v1.Admin.PolicyTest:input_type -> keysetd.v1.PolicyTestRequest
-	1,  // 61: keysetd.v1.Signer.SignJWT:output_type -> keysetd.v1.SignJWTResponse
-	3,  // 62: keysetd.v1.Signer.SignClientAssertion:output_type -> keysetd.v1.SignClientAssertionResponse
-	5,  // 63: keysetd.v1.Signer.Sign:output_type -> keysetd.v1.SignResponse
-	8,  // 64: keysetd.v1.Signer.Batch:output_type -> keysetd.v1.BatchResponse
-	12, // 65: keysetd.v1.Keysets.List:output_type -> keysetd.v1.ListResponse
-	14, // 66: keysetd.v1.Keysets.Get:output_type -> keysetd.v1.GetResponse
-	22, // 67: keysetd.v1.Keysets.Plan:output_type -> keysetd.v1.PlanResponse
-	25, // 68: keysetd.v1.Keysets.History:output_type -> keysetd.v1.HistoryResponse
-	28, // 69: keysetd.v1.Keysets.Rotate:output_type -> keysetd.v1.RotateResponse
-	30, // 70: keysetd.v1.Keysets.Revoke:output_type -> keysetd.v1.RevokeResponse
-	32, // 71: keysetd.v1.Keysets.Freeze:output_type -> keysetd.v1.FreezeResponse
-	34, // 72: keysetd.v1.Keysets.Thaw:output_type -> keysetd.v1.ThawResponse
-	36, // 73: keysetd.v1.Admin.Reload:output_type -> keysetd.v1.ReloadResponse
-	39, // 74: keysetd.v1.Admin.AcceptToken:output_type -> keysetd.v1.AcceptTokenResponse
-	41, // 75: keysetd.v1.Admin.RetryPIN:output_type -> keysetd.v1.RetryPINResponse
-	43, // 76: keysetd.v1.Admin.AcceptClock:output_type -> keysetd.v1.AcceptClockResponse
-	45, // 77: keysetd.v1.Admin.WhoAmI:output_type -> keysetd.v1.WhoAmIResponse
-	48, // 78: keysetd.v1.Admin.PolicyTest:output_type -> keysetd.v1.PolicyTestResponse
-	61, // [61:79] is the sub-list for method output_type
-	43, // [43:61] is the sub-list for method input_type
+	10, // 46: keysetd.v1.Signer.Batch:input_type -> keysetd.v1.BatchRequest
+	6,  // 47: keysetd.v1.Signer.Decrypt:input_type -> keysetd.v1.DecryptRequest
+	8,  // 48: keysetd.v1.Signer.GetKey:input_type -> keysetd.v1.GetKeyRequest
+	15, // 49: keysetd.v1.Keysets.List:input_type -> keysetd.v1.ListRequest
+	17, // 50: keysetd.v1.Keysets.Get:input_type -> keysetd.v1.GetRequest
+	25, // 51: keysetd.v1.Keysets.Plan:input_type -> keysetd.v1.PlanRequest
+	28, // 52: keysetd.v1.Keysets.History:input_type -> keysetd.v1.HistoryRequest
+	31, // 53: keysetd.v1.Keysets.Rotate:input_type -> keysetd.v1.RotateRequest
+	33, // 54: keysetd.v1.Keysets.Revoke:input_type -> keysetd.v1.RevokeRequest
+	35, // 55: keysetd.v1.Keysets.Freeze:input_type -> keysetd.v1.FreezeRequest
+	37, // 56: keysetd.v1.Keysets.Thaw:input_type -> keysetd.v1.ThawRequest
+	39, // 57: keysetd.v1.Admin.Reload:input_type -> keysetd.v1.ReloadRequest
+	42, // 58: keysetd.v1.Admin.AcceptToken:input_type -> keysetd.v1.AcceptTokenRequest
+	44, // 59: keysetd.v1.Admin.RetryPIN:input_type -> keysetd.v1.RetryPINRequest
+	46, // 60: keysetd.v1.Admin.AcceptClock:input_type -> keysetd.v1.AcceptClockRequest
+	48, // 61: keysetd.v1.Admin.WhoAmI:input_type -> keysetd.v1.WhoAmIRequest
+	51, // 62: keysetd.v1.Admin.PolicyTest:input_type -> keysetd.v1.PolicyTestRequest
+	1,  // 63: keysetd.v1.Signer.SignJWT:output_type -> keysetd.v1.SignJWTResponse
+	3,  // 64: keysetd.v1.Signer.SignClientAssertion:output_type -> keysetd.v1.SignClientAssertionResponse
+	5,  // 65: keysetd.v1.Signer.Sign:output_type -> keysetd.v1.SignResponse
+	12, // 66: keysetd.v1.Signer.Batch:output_type -> keysetd.v1.BatchResponse
+	7,  // 67: keysetd.v1.Signer.Decrypt:output_type -> keysetd.v1.DecryptResponse
+	9,  // 68: keysetd.v1.Signer.GetKey:output_type -> keysetd.v1.GetKeyResponse
+	16, // 69: keysetd.v1.Keysets.List:output_type -> keysetd.v1.ListResponse
+	18, // 70: keysetd.v1.Keysets.Get:output_type -> keysetd.v1.GetResponse
+	26, // 71: keysetd.v1.Keysets.Plan:output_type -> keysetd.v1.PlanResponse
+	29, // 72: keysetd.v1.Keysets.History:output_type -> keysetd.v1.HistoryResponse
+	32, // 73: keysetd.v1.Keysets.Rotate:output_type -> keysetd.v1.RotateResponse
+	34, // 74: keysetd.v1.Keysets.Revoke:output_type -> keysetd.v1.RevokeResponse
+	36, // 75: keysetd.v1.Keysets.Freeze:output_type -> keysetd.v1.FreezeResponse
+	38, // 76: keysetd.v1.Keysets.Thaw:output_type -> keysetd.v1.ThawResponse
+	40, // 77: keysetd.v1.Admin.Reload:output_type -> keysetd.v1.ReloadResponse
+	43, // 78: keysetd.v1.Admin.AcceptToken:output_type -> keysetd.v1.AcceptTokenResponse
+	45, // 79: keysetd.v1.Admin.RetryPIN:output_type -> keysetd.v1.RetryPINResponse
+	47, // 80: keysetd.v1.Admin.AcceptClock:output_type -> keysetd.v1.AcceptClockResponse
+	49, // 81: keysetd.v1.Admin.WhoAmI:output_type -> keysetd.v1.WhoAmIResponse
+	52, // 82: keysetd.v1.Admin.PolicyTest:output_type -> keysetd.v1.PolicyTestResponse
+	63, // [63:83] is the sub-list for method output_type
+	43, // [43:63] is the sub-list for method input_type
 	43, // [43:43] is the sub-list for extension type_name
 	43, // [43:43] is the sub-list for extension extendee
 	0,  // [0:43] is the sub-list for field type_name
@@ -3916,24 +4241,28 @@ func file_v1_keysetd_proto_init() {
 		(*SignRequest_Payload)(nil),
 		(*SignRequest_Digest)(nil),
 	}
-	file_v1_keysetd_proto_msgTypes[7].OneofWrappers = []any{
+	file_v1_keysetd_proto_msgTypes[7].OneofWrappers = []any{}
+	file_v1_keysetd_proto_msgTypes[11].OneofWrappers = []any{
 		(*BatchItem_Jwt)(nil),
 		(*BatchItem_Sign)(nil),
 		(*BatchItem_ClientAssertion)(nil),
 	}
-	file_v1_keysetd_proto_msgTypes[9].OneofWrappers = []any{
+	file_v1_keysetd_proto_msgTypes[13].OneofWrappers = []any{
 		(*BatchResult_Jwt)(nil),
 		(*BatchResult_Sign)(nil),
 		(*BatchResult_ClientAssertion)(nil),
 		(*BatchResult_Error)(nil),
 	}
+	file_v1_keysetd_proto_msgTypes[49].OneofWrappers = []any{}
+	file_v1_keysetd_proto_msgTypes[51].OneofWrappers = []any{}
+	file_v1_keysetd_proto_msgTypes[52].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v1_keysetd_proto_rawDesc), len(file_v1_keysetd_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   49,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

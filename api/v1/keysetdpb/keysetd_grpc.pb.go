@@ -31,13 +31,15 @@ const (
 	Signer_SignClientAssertion_FullMethodName = "/keysetd.v1.Signer/SignClientAssertion"
 	Signer_Sign_FullMethodName                = "/keysetd.v1.Signer/Sign"
 	Signer_Batch_FullMethodName               = "/keysetd.v1.Signer/Batch"
+	Signer_Decrypt_FullMethodName             = "/keysetd.v1.Signer/Decrypt"
+	Signer_GetKey_FullMethodName              = "/keysetd.v1.Signer/GetKey"
 )
 
 // SignerClient is the client API for Signer service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Signer makes signatures.
+// Signer uses the keys of keysets: it makes signatures, and decrypts.
 type SignerClient interface {
 	// SignJWT signs claims, or a whole JWS signing input: operation jwt.
 	SignJWT(ctx context.Context, in *SignJWTRequest, opts ...grpc.CallOption) (*SignJWTResponse, error)
@@ -47,6 +49,10 @@ type SignerClient interface {
 	Sign(ctx context.Context, in *SignRequest, opts ...grpc.CallOption) (*SignResponse, error)
 	// Batch does up to 256 of these; each succeeds or fails alone.
 	Batch(ctx context.Context, in *BatchRequest, opts ...grpc.CallOption) (*BatchResponse, error)
+	// Decrypt opens a message that was encrypted to a keyset (RFC 7516): operation decrypt.
+	Decrypt(ctx context.Context, in *DecryptRequest, opts ...grpc.CallOption) (*DecryptResponse, error)
+	// GetKey returns the public half of the key in use: for whoever may sign, decrypt or read.
+	GetKey(ctx context.Context, in *GetKeyRequest, opts ...grpc.CallOption) (*GetKeyResponse, error)
 }
 
 type signerClient struct {
@@ -97,11 +103,31 @@ func (c *signerClient) Batch(ctx context.Context, in *BatchRequest, opts ...grpc
 	return out, nil
 }
 
+func (c *signerClient) Decrypt(ctx context.Context, in *DecryptRequest, opts ...grpc.CallOption) (*DecryptResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DecryptResponse)
+	err := c.cc.Invoke(ctx, Signer_Decrypt_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *signerClient) GetKey(ctx context.Context, in *GetKeyRequest, opts ...grpc.CallOption) (*GetKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetKeyResponse)
+	err := c.cc.Invoke(ctx, Signer_GetKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SignerServer is the server API for Signer service.
 // All implementations must embed UnimplementedSignerServer
 // for forward compatibility.
 //
-// Signer makes signatures.
+// Signer uses the keys of keysets: it makes signatures, and decrypts.
 type SignerServer interface {
 	// SignJWT signs claims, or a whole JWS signing input: operation jwt.
 	SignJWT(context.Context, *SignJWTRequest) (*SignJWTResponse, error)
@@ -111,6 +137,10 @@ type SignerServer interface {
 	Sign(context.Context, *SignRequest) (*SignResponse, error)
 	// Batch does up to 256 of these; each succeeds or fails alone.
 	Batch(context.Context, *BatchRequest) (*BatchResponse, error)
+	// Decrypt opens a message that was encrypted to a keyset (RFC 7516): operation decrypt.
+	Decrypt(context.Context, *DecryptRequest) (*DecryptResponse, error)
+	// GetKey returns the public half of the key in use: for whoever may sign, decrypt or read.
+	GetKey(context.Context, *GetKeyRequest) (*GetKeyResponse, error)
 	mustEmbedUnimplementedSignerServer()
 }
 
@@ -132,6 +162,12 @@ func (UnimplementedSignerServer) Sign(context.Context, *SignRequest) (*SignRespo
 }
 func (UnimplementedSignerServer) Batch(context.Context, *BatchRequest) (*BatchResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Batch not implemented")
+}
+func (UnimplementedSignerServer) Decrypt(context.Context, *DecryptRequest) (*DecryptResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Decrypt not implemented")
+}
+func (UnimplementedSignerServer) GetKey(context.Context, *GetKeyRequest) (*GetKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetKey not implemented")
 }
 func (UnimplementedSignerServer) mustEmbedUnimplementedSignerServer() {}
 func (UnimplementedSignerServer) testEmbeddedByValue()                {}
@@ -226,6 +262,42 @@ func _Signer_Batch_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Signer_Decrypt_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DecryptRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SignerServer).Decrypt(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Signer_Decrypt_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SignerServer).Decrypt(ctx, req.(*DecryptRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Signer_GetKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SignerServer).GetKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Signer_GetKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SignerServer).GetKey(ctx, req.(*GetKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Signer_ServiceDesc is the grpc.ServiceDesc for Signer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -248,6 +320,14 @@ var Signer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Batch",
 			Handler:    _Signer_Batch_Handler,
+		},
+		{
+			MethodName: "Decrypt",
+			Handler:    _Signer_Decrypt_Handler,
+		},
+		{
+			MethodName: "GetKey",
+			Handler:    _Signer_GetKey_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
