@@ -110,7 +110,7 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		hint = "nobody listens there: start keysetd"
 	case errors.Is(err, fs.ErrPermission):
-		hint = "this user may not connect: add it to the socket's group"
+		hint = "this user may not connect: add it to the group that owns the socket (ls -l shows which), and start it anew, for groups are read at the start"
 	}
 	return fmt.Errorf("%w on %s: %w; %s", ErrUnreachable, c.socket, err, hint)
 }

@@ -93,7 +93,7 @@ func rootCommand() *cobra.Command {
 	var o options
 	root := &cobra.Command{
 		Use:   "keysetctl",
-		Short: "See what keysetd has and plans, sign by hand, rotate, revoke and freeze keys, look after its tokens",
+		Short: "See what keysetd has and plans, sign and decrypt by hand, rotate, revoke and freeze keys, look after its tokens",
 		Long: `keysetctl asks keysetd over its Unix socket. What it may do is what the
 configuration grants to the user who runs it; root may read without a grant.
 
@@ -115,7 +115,7 @@ command line makes no sense. Errors are one line on standard error.`,
 	flags.StringVar(&o.socket, "socket", "", "path of keysetd's socket (default $"+client.SocketVariable+", or "+client.DefaultSocket+")")
 	flags.BoolVar(&o.json, "json", false, "print JSON")
 	flags.DurationVar(&o.timeout, "timeout", 0, "how long to wait for an answer (default 15s, and 75s for what changes keys or configuration)")
-	root.AddCommand(statusCommand(&o), signCommand(&o), jwksCommand(&o), planCommand(&o), historyCommand(&o),
+	root.AddCommand(statusCommand(&o), signCommand(&o), decryptCommand(&o), jwksCommand(&o), planCommand(&o), historyCommand(&o),
 		rotateCommand(&o), revokeCommand(&o), freezeCommand(&o), thawCommand(&o),
 		reloadCommand(&o), clockCommand(&o), whoamiCommand(&o), policyCommand(&o), auditCommand(&o), pinCommand(&o), tokenCommand(&o))
 	return root

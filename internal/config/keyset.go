@@ -17,7 +17,8 @@ type Keyset struct {
 	// if it has a colon (RFC 7519 §2). Required for jwt and any, unless any_issuer is true;
 	// raw and enc keysets have none.
 	Issuer string `yaml:"issuer"`
-	// AnyIssuer lets claims carry any iss. Left out: false.
+	// AnyIssuer lets claims carry any iss; one that is sub as well needs a grant of client-assertion
+	// for that client id. Left out: false.
 	AnyIssuer bool `yaml:"any_issuer"`
 	// Mode is dynamic: keysetd makes and rotates the keys; or static: the administrator names
 	// keys that are on the token. Left out: dynamic.

@@ -216,11 +216,16 @@ keysets:
     purpose: raw
     keys: [rsa-2048, p-256]
     certificate: {issuer: self, subject: {organization: keysetd dev, country: CH}}
+  enc:
+    purpose: enc                       # others encrypt to it
+    keys: [rsa-2048, p-256]
+    max_message_age: 1h
+    certificate: {issuer: none}
 callers:
   me:
     uid: {{.UID}}
     keysets: ["*"]
-    operations: [jwt, client-assertion, sign, read, rotate, revoke, freeze, admin]
+    operations: [jwt, client-assertion, sign, decrypt, read, rotate, revoke, freeze, admin]
     algorithms: ["*"]
     client_ids: "*"
 `))
