@@ -51,20 +51,33 @@ func (s *site) write(name, text string) {
 	}
 }
 
-// tool runs a program on the token.
-func (s *site) tool(name string, args ...string) {
-	s.t.Helper()
+// run runs a program on the token.
+func (s *site) run(name string, args ...string) (out string, err error) {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), "SOFTHSM2_CONF="+s.path("softhsm2.conf"), "GORACE="+gorace)
-	if out, err := cmd.CombinedOutput(); err != nil {
+	raw, err := cmd.CombinedOutput()
+	return string(raw), err
+}
+
+// tool runs a program that must succeed.
+func (s *site) tool(name string, args ...string) {
+	s.t.Helper()
+	if out, err := s.run(name, args...); err != nil {
 		s.t.Fatalf("%s %v: %v\n%s", name, args, err, out)
 	}
 }
 
 // begin configures these keysets, makes their keys and runs the daemon until the test ends.
-// Whoever runs the test may do everything.
 func (s *site) begin(keysets string) *daemon {
+	s.t.Helper()
+	s.configure(keysets)
+	s.tool(keysetd, "init", "-c", s.path("keysetd.yaml"))
+	return s.serve()
+}
+
+// configure writes a configuration in which whoever runs the test may do everything.
+func (s *site) configure(keysets string) {
 	s.t.Helper()
 	s.write("keysetd.yaml", fmt.Sprintf(`
 token:
@@ -78,8 +91,6 @@ listen: {socket: sock, socket_mode: "0600", public: 127.0.0.1:0, metrics: off}
 keysets:
 %s
 callers:
-  test: {uid: %d, keysets: "*", operations: [jwt, client-assertion, sign, read, rotate], algorithms: "*", client_ids: "*"}
+  test: {uid: %d, keysets: "*", operations: "*", rate: 10000, algorithms: "*", client_ids: "*"}
 `, softhsm, label, s.path("softhsm2.conf"), gorace, s.token, keysets, os.Getuid()))
-	s.tool(keysetd, "init", "-c", s.path("keysetd.yaml"))
-	return s.serve()
 }
