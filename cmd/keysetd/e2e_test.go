@@ -250,10 +250,10 @@ func verifyMembers(t *testing.T, jwt, raw jose.JSONWebKeySet) {
 func verifyAttributes(t *testing.T, s *site) {
 	out := s.tool("pkcs11-tool", "--module", softhsm, "--token-label", "e2e", "--login", "--pin", pin, "--list-objects", "--type", "privkey")
 	objects := strings.Split(out, "Private Key Object")[1:]
-	if len(objects) != 16 { // (5 + 3) specs, two generations
+	if len(objects) != 18 { // (5 + 3) specs and that of keyset audit, two generations
 		t.Fatalf("%d private keys on the token:\n%s", len(objects), out)
 	}
-	label := regexp.MustCompile(`label: +keysetd/[0-9a-f-]+/(default|raw)/[12]/(rsa|p|ed25519)`)
+	label := regexp.MustCompile(`label: +keysetd/[0-9a-f-]+/(default|raw|audit)/[12]/(rsa|p|ed25519)`)
 	for _, o := range objects {
 		if !label.MatchString(o) {
 			t.Errorf("label is not ours: %s", o)
@@ -427,8 +427,7 @@ func TestRotation(t *testing.T) {
 	})
 	// What was destroyed is gone from the token, and nothing else is on it.
 	eventually(t, 20*time.Second, "three generations on the token", func() bool {
-		out := s.tool("pkcs11-tool", "--module", softhsm, "--token-label", "e2e", "--login", "--pin", pin, "--list-objects", "--type", "privkey")
-		return strings.Count(out, "Private Key Object") == len(d.jwks("default").Keys)
+		return len(s.privateKeys()) == len(d.jwks("default").Keys)
 	})
 	if got := len(d.jwks("default").Keys); got > 3 {
 		t.Errorf("%d generations are published", got)

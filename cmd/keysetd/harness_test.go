@@ -3,6 +3,7 @@ package main_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -67,6 +68,8 @@ type site struct {
 	t   *testing.T
 	dir string
 	env []string // of the daemon, beside the test's own
+	// binary is another keysetd to serve with; empty: that with the race detector.
+	binary string
 	// token has more lines of the token's configuration.
 	token string
 }
@@ -118,7 +121,7 @@ listen: {socket: sock, socket_mode: "0600", public: 127.0.0.1:0, metrics: 127.0.
 keysets:
 %s
 callers:
-  test: {uid: %d, keysets: ["*"], operations: [jwt, sign, read, rotate, revoke, freeze, admin], algorithms: ["*"]}
+  test: {uid: %d, keysets: ["*"], operations: ["*"], algorithms: ["*"], client_ids: ["*"]}
 `, softhsm, s.path("softhsm2.conf"), gorace, s.token, keysets, os.Getuid()))
 }
 
@@ -174,7 +177,7 @@ func (s *site) serve() *daemon { return s.start("ready") }
 func (s *site) start(message string) *daemon {
 	s.t.Helper()
 	d := &daemon{t: s.t, exited: make(chan struct{})}
-	d.cmd = exec.Command(keysetd, "serve", "-c", s.path("keysetd.yaml"))
+	d.cmd = exec.Command(cmp.Or(s.binary, keysetd), "serve", "-c", s.path("keysetd.yaml"))
 	d.cmd.Dir = s.dir // with the race detector a worker that ends runs destructors of the module's, which may write anywhere
 	d.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1 exitcode=66 "+gorace)
 	d.cmd.Env = append(d.cmd.Env, s.env...)

@@ -184,7 +184,7 @@ func TestRecoverWhoseStore(t *testing.T) {
 	s.mustKeysetd("init", "--beside-others", "-c", s.path("keysetd.yaml"))
 	s.lose("state.db")
 
-	said := s.refuses([]string{"recover"}, "several installations", first+" (2 keys, of keysets default)", "--installation ID")
+	said := s.refuses([]string{"recover"}, "several installations", first+" (4 keys, of keysets audit, default)", "--installation ID")
 	ids := slices.Compact(slices.Sorted(slices.Values(id.FindAllString(said, -1))))
 	if len(ids) != 2 {
 		t.Fatalf("they are %v", ids)

@@ -27,8 +27,8 @@ import (
 func limited(t *testing.T, grant string) (*site, *daemon) {
 	t.Helper()
 	s := newSite(t)
-	s.configure(`  default: {purpose: jwt, issuer: "https://issuer.test", keys: [p-256], types: [JWT, at+jwt], header: {allow: [cty]}}`)
-	all := fmt.Sprintf("  test: {uid: %d, keysets: [\"*\"], operations: [jwt, sign, read, rotate, revoke, freeze, admin], algorithms: [\"*\"]}\n", os.Getuid())
+	s.configure(`  default: {purpose: jwt, issuer: "https://issuer.test", keys: [p-256], types: [JWT, at+jwt], header: {allow: [cty]}, client_assertion: {typ: client-authentication+jwt}}`)
+	all := fmt.Sprintf("  test: {uid: %d, keysets: [\"*\"], operations: [\"*\"], algorithms: [\"*\"], client_ids: [\"*\"]}\n", os.Getuid())
 	config, err := os.ReadFile(s.path("keysetd.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +51,7 @@ func (d *daemon) claims(more string) string {
 // TestRights: what a grant limits is limited, in both languages of the door.
 func TestRights(t *testing.T) {
 	t.Parallel()
-	s, d := limited(t, `types: [at+jwt], client_ids: [billing], audiences: [api, "https://as.test"], claims: 'claims.exp - now <= 120 && !has(claims.admin)'`)
+	s, d := limited(t, `types: [at+jwt, client-authentication+jwt], client_ids: [billing], audiences: [api, "https://as.test"], claims: 'claims.exp - now <= 120 && !has(claims.admin)'`)
 	signer := keysetdpb.NewSignerClient(overGRPC(t, d.Socket))
 	for _, tt := range []struct {
 		name, claims, typ, reason string

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -17,6 +18,17 @@ func TestAuditPolicy(t *testing.T) {
 		}
 		if p.Period != period || p.Token != "default" || len(p.Specs) != 1 || p.Specs[0] != "p-256" || p.Encrypts() {
 			t.Errorf("period %v: %+v", period, p)
+		}
+	}
+}
+
+// A grant for all keysets is for those to come, too: what none of today's is for is no mistake in it.
+func TestGrantForAllKeysets(t *testing.T) {
+	for keysets, fails := range map[string]bool{`["*"]`: false, "[default]": true} {
+		text := strings.Replace(good, "keysets: [default]", "keysets: "+keysets, 1)
+		text = strings.Replace(text, "[jwt]", "[jwt, sign, decrypt]", 1)
+		if _, err := Parse("k.yaml", []byte(text), Options{}); (err != nil) != fails {
+			t.Errorf("keysets %s: %v", keysets, err)
 		}
 	}
 }

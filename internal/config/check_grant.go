@@ -56,9 +56,10 @@ func (c *Config) checkPolicy(src *source) error {
 
 // checkMatches refuses what can never be granted, because no keyset that is granted is for it.
 func (c *Caller) checkMatches(src *source, at path, granted []string, keysets map[string]Keyset) error {
+	everywhere := slices.Contains(c.Keysets, policy.All) // also in keysets that are yet to come
 	for i, op := range c.Operations {
 		purposes := serving[op]
-		if len(purposes) > 0 && !slices.ContainsFunc(granted, func(k string) bool { return slices.Contains(purposes, keysets[k].Purpose) }) {
+		if len(purposes) > 0 && !everywhere && !slices.ContainsFunc(granted, func(k string) bool { return slices.Contains(purposes, keysets[k].Purpose) }) {
 			return src.fail(at.join("operations").item(i), "no keyset that is granted is for %s, which takes one of purpose %s", op, alternatives(purposes))
 		}
 	}
