@@ -34,6 +34,9 @@ type Key struct {
 	Use Use
 	// Chain is X.509 DER, leaf first; empty for a key without x5c. The leaf is for Public.
 	Chain [][]byte
+	// Active is for a key that signs now, or that others are to encrypt to now. The document is the
+	// same either way; certificate pages show active keys to whoever names none.
+	Active bool
 }
 
 // Options are a keyset's choices for its document.
@@ -63,10 +66,32 @@ const mediaType = "application/jwk-set+json"
 // either key; so is a chain that is not for its key, and an Ed25519 key for encryption. No keys give an
 // empty set.
 func NewDocument(keys []Key, opts Options) (*Page, error) {
-	if opts.MaxAge < time.Second {
-		return nil, fmt.Errorf("making the JWKS: max-age %v is shorter than 1s, the unit of Cache-Control", opts.MaxAge)
+	entries, err := entriesOf(keys, opts)
+	if err != nil {
+		return nil, err
 	}
 	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}} // not nil: "keys" is an array (RFC 7517 §5.1)
+	for _, e := range entries {
+		set.Keys = append(set.Keys, e.jwks...)
+	}
+	body, err := json.Marshal(set)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the JWKS: %w", err)
+	}
+	return newPage(mediaType, body, newFreshness(opts.MaxAge, opts.FreshUntil)), nil
+}
+
+// keyEntries is a key with its JWKs.
+type keyEntries struct {
+	key  Key
+	jwks []jose.JSONWebKey
+}
+
+// entriesOf are keys, each once, with their JWKs, as NewDocument says.
+func entriesOf(keys []Key, opts Options) (all []keyEntries, err error) {
+	if err := opts.check(); err != nil {
+		return nil, fmt.Errorf("making the JWKS: %w", err)
+	}
 	seen := map[string]bool{}
 	for i, key := range keys {
 		if slices.ContainsFunc(keys[:i], key.same) {
@@ -82,13 +107,16 @@ func NewDocument(keys []Key, opts Options) (*Page, error) {
 			}
 			seen[entry.KeyID] = true
 		}
-		set.Keys = append(set.Keys, entries...)
+		all = append(all, keyEntries{key, entries})
 	}
-	body, err := json.Marshal(set)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the JWKS: %w", err)
+	return all, nil
+}
+
+func (o Options) check() error {
+	if o.MaxAge < time.Second {
+		return fmt.Errorf("max-age %v is shorter than 1s, the unit of Cache-Control", o.MaxAge)
 	}
-	return newPage(mediaType, body, newFreshness(opts.MaxAge, opts.FreshUntil)), nil
+	return nil
 }
 
 // entries are the JWKs of k: the same key and chain under each of its names.

@@ -164,9 +164,7 @@ func TestDocumentExact(t *testing.T) {
 }
 
 func TestDocumentRefuses(t *testing.T) {
-	minute := jwks.Options{MaxAge: time.Minute}
 	p256, ed := published(t, keyspec.P256, true), published(t, keyspec.Ed25519, true)
-	with := func(k jwks.Key, change func(*jwks.Key)) jwks.Key { change(&k); return k }
 	rsaKey := published(t, keyspec.RSA2048, false)
 	type test struct {
 		keys []jwks.Key

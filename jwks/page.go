@@ -15,6 +15,7 @@ type Page struct {
 	body        []byte
 	contentType string
 	etag        string
+	disposition string // Content-Disposition (RFC 6266); "" for what is read where it is found
 	freshness   freshness
 }
 
@@ -37,6 +38,9 @@ func (p *Page) serve(w http.ResponseWriter, r *http.Request, modified time.Time)
 	h := w.Header()
 	h.Set("Content-Type", p.contentType)
 	h.Set("Etag", p.etag)
+	if p.disposition != "" {
+		h.Set("Content-Disposition", p.disposition)
+	}
 	now := time.Now()
 	h.Set("Cache-Control", p.freshness.header(now))
 	if modified.After(now) {
@@ -56,6 +60,7 @@ func (w refusals) WriteHeader(code int) {
 		h.Del("Etag")
 		h.Del("Last-Modified")
 		h.Del("Content-Type")
+		h.Del("Content-Disposition")
 		h.Set("Cache-Control", "no-store")
 	}
 	w.ResponseWriter.WriteHeader(code)

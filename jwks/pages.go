@@ -1,72 +1,28 @@
 package jwks
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Default is the keyset whose pages also stand at the root of the public door.
-const Default = "default"
-
-// Keyset is what is published of one keyset.
-type Keyset struct {
-	Name string
-	JWKS *Page
-}
-
-// paths under which the pages of k are found.
-func (k Keyset) paths() map[string]*Page {
-	paths := map[string]*Page{"/keysets/" + k.Name + "/jwks.json": k.JWKS}
-	if k.Name == Default {
-		paths["/.well-known/jwks.json"] = k.JWKS
-		paths["/pf/JWKS"] = k.JWKS // where PingFederate has it
-	}
-	return paths
-}
-
-// Set is all that is published at a time. It never changes.
-type Set struct{ pages map[string]*Page } // by path
-
-// NewSet puts the pages of keysets together. It refuses a name that stands twice, has no
-// page, or is no single segment of a path.
-func NewSet(keysets []Keyset) (*Set, error) {
-	set := &Set{pages: make(map[string]*Page, len(keysets)+2)}
-	for _, k := range keysets {
-		switch {
-		case k.Name == "" || k.Name == "." || k.Name == ".." || strings.Contains(k.Name, "/"):
-			return nil, fmt.Errorf("publishing keyset %q: the name cannot stand in a URL", k.Name)
-		case k.JWKS == nil:
-			return nil, fmt.Errorf("publishing keyset %q: it has no JWKS", k.Name)
-		}
-		for path, page := range k.paths() {
-			if set.pages[path] != nil {
-				return nil, fmt.Errorf("publishing keyset %q: it is there twice", k.Name)
-			}
-			set.pages[path] = page
-		}
-	}
-	return set, nil
-}
-
 // Pages is the public door: an http.Handler for the Set last swapped in, /healthz and
 // /readyz. It answers GET and HEAD and nothing else, reads no request body, ignores query
-// strings and lets any web page read it (CORS), for all it has is public.
+// strings except those of certificate pages, and lets any web page read it (CORS), for all it has
+// is public.
 type Pages struct {
 	ready   func() bool
 	swap    sync.Mutex
-	current atomic.Pointer[map[string]published] // by path; nil before the first Swap
+	current atomic.Pointer[shown] // nil before the first Swap
 }
 
-// published is a page in its place.
-type published struct {
-	*Page
-	modified time.Time
+// shown is a Set in its place. It never changes.
+type shown struct {
+	*Set
+	modified map[string]time.Time // by the paths of its pages
 }
 
 // NewPages makes a door that knows no pages yet: until the first Swap it answers 503 for
@@ -80,21 +36,21 @@ func NewPages(ready func() bool) *Pages { return &Pages{ready: ready} }
 func (p *Pages) Swap(set *Set) {
 	p.swap.Lock()
 	defer p.swap.Unlock()
-	var old map[string]published
-	if current := p.current.Load(); current != nil {
-		old = *current
-	}
+	old := p.current.Load()
 	now := time.Now()
-	next := make(map[string]published, len(set.pages))
+	next := &shown{set, make(map[string]time.Time, len(set.pages))}
 	for path, page := range set.pages {
-		before, existed := old[path]
-		modified := before.modified
-		if !existed || before.etag != page.etag {
-			modified = lastModified(now, before.modified)
+		var before *Page
+		var modified time.Time
+		if old != nil {
+			before, modified = old.pages[path], old.modified[path]
 		}
-		next[path] = published{page, modified}
+		if before == nil || before.etag != page.etag {
+			modified = lastModified(now, modified)
+		}
+		next.modified[path] = modified
 	}
-	p.current.Store(&next)
+	p.current.Store(next)
 }
 
 // ServeHTTP answers a request of the public door.
@@ -111,21 +67,27 @@ func (p *Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	path := r.URL.Path
 	probe := path == "/healthz" || path == "/readyz"
-	var page published
+	var page *Page
+	var certificates *Certificates
+	var f form
 	current := p.current.Load()
 	if current != nil {
-		page = (*current)[path] // by the whole path: no name is taken out of it
+		if page = current.pages[path]; page == nil { // by the whole path: no name is taken out of it
+			certificates, f = current.certificate(path)
+		}
 	}
 	switch {
 	case !probe && current == nil:
 		answer(w, http.StatusServiceUnavailable, "starting")
-	case !probe && page.Page == nil:
+	case !probe && page == nil && certificates == nil:
 		answer(w, http.StatusNotFound, "not found")
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		h.Set("Allow", "GET, HEAD")
 		answer(w, http.StatusMethodNotAllowed, "method not allowed")
-	case !probe:
-		page.serve(w, r, page.modified)
+	case certificates != nil:
+		certificates.serve(w, r, f)
+	case page != nil:
+		page.serve(w, r, current.modified[path])
 	case path == "/healthz":
 		answer(w, http.StatusOK, "ok")
 	case p.ready():
@@ -140,7 +102,7 @@ func (p *Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func answer(w http.ResponseWriter, status int, word string) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Content-Type", plainText)
 	h.Set("Content-Length", strconv.Itoa(len(word)+1))
 	w.WriteHeader(status)
 	// An error means that the client is gone; a HEAD drops the word.

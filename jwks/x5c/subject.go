@@ -2,8 +2,10 @@ package x5c
 
 import (
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -111,4 +113,40 @@ func prefix(s string, n int) string {
 		n--
 	}
 	return s
+}
+
+// keptIn tells whether a CA that was asked for s and a common name kept them in name: Want
+// has the rule.
+func (s Subject) keptIn(name pkix.Name, commonName string) error {
+	var commonNames []string
+	for _, a := range name.Names {
+		if value, ok := a.Value.(string); ok && a.Type.Equal(asn1.ObjectIdentifier{2, 5, 4, 3}) {
+			commonNames = append(commonNames, value)
+		}
+	}
+	for _, f := range []struct {
+		name, asked string
+		got         []string
+	}{
+		{"common name", commonName, commonNames},
+		{"organization", s.Organization, name.Organization},
+		{"country", s.Country, name.Country},
+	} {
+		if !slices.Equal(f.got, []string{f.asked}) {
+			return fmt.Errorf("its %s is %q, and %q was asked for", f.name, f.got, f.asked)
+		}
+	}
+	for _, f := range []struct {
+		name, asked string
+		got         []string
+	}{
+		{"organizational_unit", s.OrganizationalUnit, name.OrganizationalUnit},
+		{"locality", s.Locality, name.Locality},
+		{"province", s.Province, name.Province},
+	} {
+		if f.asked != "" && len(f.got) > 0 && !slices.Contains(f.got, f.asked) {
+			return fmt.Errorf("its %s is %q, and %q was asked for", f.name, f.got, f.asked)
+		}
+	}
+	return nil
 }

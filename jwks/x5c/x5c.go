@@ -20,6 +20,17 @@ import (
 // (RFC 7517 §4.7: the first certificate's key must be the JWK's). It checks no dates
 // and no signatures; Check does.
 func Parse(chain [][]byte, pub crypto.PublicKey) ([]*x509.Certificate, error) {
+	certs, err := parse(chain)
+	if err != nil {
+		return nil, err
+	}
+	if !equal(certs[0].PublicKey, pub) {
+		return nil, fmt.Errorf("the chain's first certificate (%s) is for another key", certs[0].Subject)
+	}
+	return certs, nil
+}
+
+func parse(chain [][]byte) ([]*x509.Certificate, error) {
 	if len(chain) == 0 {
 		return nil, errors.New("the certificate chain is empty")
 	}
@@ -31,11 +42,16 @@ func Parse(chain [][]byte, pub crypto.PublicKey) ([]*x509.Certificate, error) {
 		}
 		certs[i] = cert
 	}
-	key, ok := certs[0].PublicKey.(interface{ Equal(crypto.PublicKey) bool })
-	if !ok || !key.Equal(pub) {
-		return nil, fmt.Errorf("the chain's first certificate (%s) is for another key", certs[0].Subject)
-	}
 	return certs, nil
+}
+
+// raw is the DER of certs.
+func raw(certs []*x509.Certificate) [][]byte {
+	chain := make([][]byte, len(certs))
+	for i, c := range certs {
+		chain[i] = c.Raw
+	}
+	return chain
 }
 
 // Check tells whether chain can be published for pub at now: the leaf is for pub, each
