@@ -11,16 +11,14 @@ import (
 // Rotate makes the pending generation the one that signs, if it may by now (ErrNotYet). With
 // req.KID it may be asked again after a lost reply, and rotates once.
 func (c *Client) Rotate(ctx context.Context, keyset string, req *v1.RotateRequest) (*v1.ActReply, error) {
-	again := onceOnly
-	if req.KID != "" {
-		again = repeatable
-	}
-	return post[v1.ActReply](ctx, c, path(keyset)+"/rotate", req, again)
+	return post[v1.ActReply](ctx, c, path(keyset)+"/rotate", req, repetition(req.KID != ""))
 }
 
-// Revoke takes keys out of service at once and for good. What is revoked already is no error.
+// Revoke takes keys out of service at once and for good. What is revoked already is no error: with
+// req.KID or req.Through it may be asked again after a lost reply. All without Through is about the keys
+// there are when it arrives, a second time those that took the place of the first.
 func (c *Client) Revoke(ctx context.Context, keyset string, req *v1.RevokeRequest) (*v1.ActReply, error) {
-	return post[v1.ActReply](ctx, c, path(keyset)+"/revoke", req, repeatable)
+	return post[v1.ActReply](ctx, c, path(keyset)+"/revoke", req, repetition(!req.All || req.Through != 0))
 }
 
 // Freeze keeps the keyset as it is until req.Until. A freeze replaces the one before.
@@ -48,14 +46,15 @@ func (c *Client) History(ctx context.Context, keyset string, limit int) (*v1.His
 	return get[v1.History](ctx, c, path(keyset)+"/history"+query)
 }
 
-// Reload makes the daemon read its configuration again and, but for a dry run, go by it.
+// Reload makes the daemon read its configuration again and, but for a dry run, go by it. It is sent
+// once: the file may be another by the second time, and the reply would tell of that one alone.
 func (c *Client) Reload(ctx context.Context, req *v1.ReloadRequest) (*v1.ReloadReply, error) {
-	return post[v1.ReloadReply](ctx, c, "/v1/reload", req, repeatable)
+	return post[v1.ReloadReply](ctx, c, "/v1/reload", req, repetition(req.DryRun))
 }
 
 // AcceptClock tells the daemon that its clock is right although it made a step, so that
-// rotation goes on.
+// rotation goes on. It is sent once: a step that came after nobody has looked at.
 func (c *Client) AcceptClock(ctx context.Context) error {
-	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/clock/accept", nil, repeatable)
+	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/clock/accept", nil, onceOnly)
 	return err
 }

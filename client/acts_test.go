@@ -102,7 +102,7 @@ func TestRefusedActs(t *testing.T) {
 
 // TestWhatIsSentTwice: a connection that ends under an act leaves open whether it was done. What
 // changes nothing when it is done again is asked for again; a rotation of whichever key signs would
-// rotate twice.
+// rotate twice, and a PIN be tried twice.
 func TestWhatIsSentTwice(t *testing.T) {
 	for name, test := range map[string]struct {
 		act  func(context.Context, *client.Client) error
@@ -131,8 +131,36 @@ func TestWhatIsSentTwice(t *testing.T) {
 		"reload": {func(ctx context.Context, c *client.Client) error {
 			_, err := c.Reload(ctx, new(v1.ReloadRequest))
 			return err
+		}, 1},
+		"reload, dry": {func(ctx context.Context, c *client.Client) error {
+			_, err := c.Reload(ctx, &v1.ReloadRequest{DryRun: true})
+			return err
 		}, 2},
-		"clock": {func(ctx context.Context, c *client.Client) error { return c.AcceptClock(ctx) }, 2},
+		"revoke all": {func(ctx context.Context, c *client.Client) error {
+			_, err := c.Revoke(ctx, "default", &v1.RevokeRequest{All: true, Reason: "r"})
+			return err
+		}, 1},
+		"revoke all through": {func(ctx context.Context, c *client.Client) error {
+			_, err := c.Revoke(ctx, "default", &v1.RevokeRequest{All: true, Through: 3, Reason: "r"})
+			return err
+		}, 2},
+		"clock": {func(ctx context.Context, c *client.Client) error { return c.AcceptClock(ctx) }, 1},
+		"pin": {func(ctx context.Context, c *client.Client) error {
+			_, err := c.PINRetry(ctx, "main")
+			return err
+		}, 1},
+		"accept": {func(ctx context.Context, c *client.Client) error {
+			_, err := c.Accept(ctx, "main", "4711")
+			return err
+		}, 1},
+		"policy test": {func(ctx context.Context, c *client.Client) error {
+			_, err := c.PolicyTest(ctx, new(v1.PolicyTestRequest))
+			return err
+		}, 2},
+		"decrypt": {func(ctx context.Context, c *client.Client) error {
+			_, err := c.Decrypt(ctx, "enc", new(v1.DecryptRequest))
+			return err
+		}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			socket, sent := forgetful(t)

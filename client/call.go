@@ -20,7 +20,8 @@ import (
 const maxReply = 16 << 20
 
 // repetition says whether net/http may send a request again of which it cannot tell whether
-// it arrived: where the daemon was restarted, and a connection to the old one lay idle.
+// it arrived: where the daemon was restarted, and a connection to the old one lay idle. It is for what
+// changes nothing, and for acts that say what they are about so that a second one finds it done.
 type repetition bool
 
 const (

@@ -110,15 +110,17 @@ func (c *Client) Keyset(ctx context.Context, keyset string) (*v1.Keyset, error) 
 }
 
 // PINRetry allows one more login to a token whose PIN was refused, and returns how the
-// token is. It does not wait for what becomes of the login.
+// token is. It does not wait for what becomes of the login. It is sent once, whatever becomes of
+// the connection: of a PIN's tries there are few.
 func (c *Client) PINRetry(ctx context.Context, token string) (*v1.Token, error) {
-	return call[v1.Token](ctx, c, http.MethodPost, "/v1/tokens/"+url.PathEscape(token)+"/pin-retry", nil, repeatable)
+	return call[v1.Token](ctx, c, http.MethodPost, "/v1/tokens/"+url.PathEscape(token)+"/pin-retry", nil, onceOnly)
 }
 
 // Accept makes a token that was refused because of its serial number the one that is meant, and
-// returns how it is. serial is the token's FoundSerial.
+// returns how it is. serial is the token's FoundSerial. It is sent once: of what is accepted already the
+// daemon knows no other serial number to accept.
 func (c *Client) Accept(ctx context.Context, token, serial string) (*v1.Token, error) {
-	return post[v1.Token](ctx, c, "/v1/tokens/"+url.PathEscape(token)+"/accept", &v1.AcceptRequest{Serial: serial}, repeatable)
+	return post[v1.Token](ctx, c, "/v1/tokens/"+url.PathEscape(token)+"/accept", &v1.AcceptRequest{Serial: serial}, onceOnly)
 }
 
 func path(keyset string) string { return "/v1/keysets/" + url.PathEscape(keyset) }

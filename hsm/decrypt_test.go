@@ -10,16 +10,22 @@ import (
 	_ "crypto/sha1" // of RSA-OAEP
 	"crypto/x509"
 	"errors"
+	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
 	"keysetd.example/hsm"
 	"keysetd.example/hsm/hsmtest/memory"
 	"keysetd.example/hsm/wire"
 	"keysetd.example/internal/keyspec"
+	"keysetd.example/internal/metric"
 )
 
 // keyTo makes a key for a usage.
@@ -311,4 +317,49 @@ func TestDecryptWithAKeyThatIsNotThere(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The metrics do not tell how long a single decryption took within what its reply tells.
+func TestDecryptionMetricsAreCoarse(t *testing.T) {
+	m := memory.New("t", "1234")
+	cfg := m.Config()
+	cfg.Metrics = hsm.NewMetrics()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(cfg.Metrics)
+	token := ready(t, cfg)
+	for _, spec := range []keyspec.Spec{keyspec.RSA2048, keyspec.P256} {
+		key := keyTo(t, token, spec, map[bool]hsm.Usage{true: hsm.Decrypt, false: hsm.Derive}[spec.RSA()])
+		for range 3 {
+			if err := open(within(t, 10*time.Second), key); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			h := m.GetHistogram()
+			if !slices.ContainsFunc(m.GetLabel(), func(l *dto.LabelPair) bool { return l.GetName() == "operation" && l.GetValue() == "decrypt" }) || h.GetSampleCount() == 0 {
+				continue
+			}
+			seen++
+			grains := h.GetSampleSum() / metric.Grain.Seconds()
+			if math.Abs(grains-math.Round(grains)) > 1e-6 || grains < float64(h.GetSampleCount())-1e-6 {
+				t.Errorf("the sum of %d is %v", h.GetSampleCount(), h.GetSampleSum())
+			}
+			for _, b := range h.GetBucket() {
+				if b.GetUpperBound() < metric.Grain.Seconds() && b.GetCumulativeCount() > 0 {
+					t.Errorf("%d took less than %v", b.GetCumulativeCount(), b.GetUpperBound())
+				}
+			}
+		}
+	}
+	if seen != 2 {
+		t.Errorf("%d mechanisms have decrypted", seen)
+	}
+	closeToken(t, token)
 }

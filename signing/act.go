@@ -33,6 +33,8 @@ type act struct {
 	notes string // what the audit log says of an act that signs nothing
 	done  bool   // its effect is there, whatever follows
 
+	dropped bool // a key was used for it, and what came of that is not handed out
+
 	granted jose.SignatureAlgorithm // the algorithm that a decision covers
 	key     *activeKey              // nil until one is chosen
 	digest  []byte                  // the SHA-256 of what is signed or decrypted, or what the caller hashed
@@ -205,8 +207,17 @@ func (a *act) record(e *v1.Error) audit.Record {
 		}
 		r.Detail += a.notes
 	}
-	r.Outcome = outcomes[outcomeOf(reason)]
+	r.Outcome = outcomes[a.outcome(reason)]
 	return r
+}
+
+// outcome of the act that ended with reason. What was signed and is dropped is no refusal: of those the audit
+// log may count several in one line, and the digest of every signature there was has to stand in it.
+func (a *act) outcome(reason v1.Reason) outcome {
+	if a.dropped {
+		return failed
+	}
+	return outcomeOf(reason)
 }
 
 var outcomes = map[outcome]audit.Outcome{ok: audit.Granted, refused: audit.Refused, failed: audit.Failed}

@@ -90,7 +90,7 @@ func (s *Service) signAssertion(ctx context.Context, a *act, req *v1.ClientAsser
 	if err != nil {
 		return nil, err
 	}
-	if err := a.permit(r); err != nil {
+	if err := a.permit(r, 1); err != nil {
 		return nil, err
 	}
 	if err := a.outlive(ctx, ks); err != nil {

@@ -21,7 +21,8 @@ import (
 // by changing it (RFC 7516 §11.5). A key that is asked for is random then, and nobody is told.
 //
 // A message that names no key is tried with those that can do its algorithm, newest first, four at
-// most; a content encryption key then comes from the newest.
+// most, and counts as often in the caller's rate; a content encryption key then comes from the newest. Where
+// one of them is not proven to decrypt yet, it may be the one: what no other opens can be asked for again.
 func (s *Service) Decrypt(ctx context.Context, caller policy.Caller, keyset string, req *v1.DecryptRequest) (_ *v1.DecryptReply, err error) {
 	a := s.begin(caller, policy.Decrypt, keyset)
 	defer s.finish(ctx, a, &err)
@@ -47,17 +48,19 @@ func (s *Service) decrypt(ctx context.Context, a *act, req *v1.DecryptRequest) (
 		return nil, err
 	}
 	a.keyAlg = m.Alg()
-	recipients, err := ks.addressed(m)
+	to, err := ks.addressed(m)
 	if err != nil {
 		return nil, err
 	}
-	if keyOnly {
-		recipients = recipients[:1] // of the key alone nobody can tell which recipient it came from
+	if keyOnly { // of the key alone nobody can tell which recipient it came from
+		if to, err = to.newest(); err != nil {
+			return nil, err
+		}
 	}
-	if len(recipients) == 1 {
-		a.recipient = recipients[0]
+	if len(to.proven) == 1 && to.missing == nil {
+		a.recipient = to.proven[0]
 	}
-	if err := a.permit(policy.Request{}); err != nil {
+	if err := a.permit(policy.Request{}, len(to.proven)); err != nil {
 		return nil, err
 	}
 	ctx = hsm.WithShare(ctx, a.share)
@@ -65,16 +68,20 @@ func (s *Service) decrypt(ctx context.Context, a *act, req *v1.DecryptRequest) (
 	began := time.Now()
 	if keyOnly {
 		key, err := m.Key(ctx, a.recipient.Key)
-		settle(ctx, began)
+		defer clear(key)
+		if late := settle(ctx, began); late != nil {
+			return nil, fromToken(late)
+		}
 		if err != nil {
 			return nil, fromDecryption(err)
 		}
-		defer clear(key)
 		reply.Key = base64.RawURLEncoding.EncodeToString(key)
 	} else {
-		plaintext, err := a.openBy(ctx, m, recipients)
+		plaintext, err := a.openBy(ctx, m, to)
 		if err != nil {
-			settle(ctx, began)
+			if late := settle(ctx, began); late != nil {
+				return nil, fromToken(late)
+			}
 			return nil, err
 		}
 		defer clear(plaintext)
@@ -121,9 +128,9 @@ func (a *act) message(req *v1.DecryptRequest) (*jwe.Message, error) {
 }
 
 // openBy tries the recipients one after the other. All of them are tried for a message that none opens.
-func (a *act) openBy(ctx context.Context, m *jwe.Message, recipients []*recipient) ([]byte, error) {
+func (a *act) openBy(ctx context.Context, m *jwe.Message, to addressees) ([]byte, error) {
 	var trouble error
-	for _, r := range recipients {
+	for _, r := range to.proven {
 		plaintext, err := m.Open(ctx, r.Key)
 		if err == nil {
 			a.recipient = r
@@ -135,6 +142,9 @@ func (a *act) openBy(ctx context.Context, m *jwe.Message, recipients []*recipien
 	}
 	if trouble != nil {
 		return nil, fromDecryption(trouble)
+	}
+	if to.missing != nil {
+		return nil, to.missing
 	}
 	return nil, notDecrypted(jwe.ErrDecrypt)
 }

@@ -36,7 +36,7 @@ func (s *Service) signClaims(ctx context.Context, a *act, ks *keyset, req *v1.JW
 	if err != nil {
 		return nil, err
 	}
-	if err := a.permit(r); err != nil {
+	if err := a.permit(r, 1); err != nil {
 		return nil, err
 	}
 	if err := a.outlive(ctx, ks); err != nil {
@@ -114,7 +114,7 @@ func (s *Service) signInput(ctx context.Context, a *act, ks *keyset, req *v1.JWT
 	if err := in.header.judgeOwn(&a.key.header); err != nil {
 		return nil, err
 	}
-	if err := a.permit(policy.Request{Typ: in.header.typ, ClientID: a.facts.client, Claims: in.claims, Header: in.header.raw}); err != nil {
+	if err := a.permit(policy.Request{Typ: in.header.typ, ClientID: a.facts.client, Claims: in.claims, Header: in.header.raw}, 1); err != nil {
 		return nil, err
 	}
 	if err := a.outlive(ctx, ks); err != nil {

@@ -56,7 +56,7 @@ func NewMetrics() *Metrics {
 			Help: "Signatures handed out.",
 		}, []string{"keyset", "alg"}),
 		decryptDuration: prometheus.NewHistogramVec(metric.Seconds("keysetd_decrypt_duration_seconds",
-			"Time of a decryption request in the service, from its arrival until its reply is ready, audit included."), []string{"alg", "outcome"}),
+			"Time of a decryption request in the service, from its arrival until its reply is ready, audit included. What failed is told after 10 ms or their next doubling, so that its time does not tell why."), []string{"alg", "outcome"}),
 		decryptions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "keysetd_decryptions_total",
 			Help: "Messages and keys handed out decrypted.",

@@ -45,7 +45,7 @@ func (s *Service) signRaw(ctx context.Context, a *act, req *v1.SignRequest) (*v1
 	if err != nil {
 		return nil, err
 	}
-	if err := a.permit(policy.Request{}); err != nil {
+	if err := a.permit(policy.Request{}, 1); err != nil {
 		return nil, err
 	}
 	sig, err := a.signed(ctx, digest)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4"
@@ -105,39 +106,90 @@ func (ks *keyset) current(alg jose.KeyAlgorithm) (*recipient, jose.KeyAlgorithm,
 	return nil, "", refuse(v1.AlgorithmUnavailable, "/alg", "nothing is encrypted to the keyset by %s; it has %s", quote(string(alg)), strings.Join(offered, ", "))
 }
 
+// proofWait is when to ask again for what needs a key that is not proven to decrypt yet.
+const proofWait = time.Second
+
+// decryptsNothing refuses what no key is there for. Where there is none at all, an operator has to make one.
 func (ks *keyset) decryptsNothing() *v1.Error {
-	return refuse(v1.NotReady, "", "the keyset has no key that is proven to decrypt yet; `keysetctl status %s` tells why", ks.status.Name)
+	e := refuse(v1.NotReady, "", "the keyset has no key that is proven to decrypt yet; `keysetctl status %s` tells why", ks.status.Name)
+	if len(ks.recipients) > 0 {
+		e.RetryAfterMillis = millis(proofWait)
+	}
+	return e
+}
+
+func (ks *keyset) notProven(which string) *v1.Error {
+	e := refuse(v1.NotReady, "", "%s is not proven to decrypt yet; `keysetctl status %s` tells why", which, ks.status.Name)
+	e.RetryAfterMillis = millis(proofWait)
+	return e
+}
+
+// addressees are the keys to try for a message, at least one.
+type addressees struct {
+	proven []*recipient
+	// missing is what to tell if none of them opens it, where one that is not proven yet would have been tried, too.
+	missing *v1.Error
+	first   bool // and it before all of them
+}
+
+// newest is the first of them alone.
+func (to addressees) newest() (addressees, error) {
+	if to.missing != nil && to.first {
+		return to, to.missing
+	}
+	return addressees{proven: to.proven[:1]}, nil
 }
 
 // addressed returns the keys to try for a message: the one that it names, or else those that can do
 // its algorithm. Its errors depend on the header alone.
-func (ks *keyset) addressed(m *jwe.Message) ([]*recipient, error) {
+func (ks *keyset) addressed(m *jwe.Message) (to addressees, err error) {
 	alg, kid := m.Alg(), m.KID()
 	if kid != "" {
-		return ks.named(kid, alg)
+		r, err := ks.named(kid, alg)
+		return addressees{proven: []*recipient{r}}, err
 	}
-	var found []*recipient
-	proven := []string{}
 	for _, r := range ks.recipients {
-		for _, a := range r.algs {
-			if !slices.Contains(proven, string(a)) {
-				proven = append(proven, string(a))
-			}
-		}
-		if slices.Contains(r.algs, alg) && len(found) < maxTries {
-			found = append(found, r)
+		switch {
+		case len(to.proven) == maxTries:
+		case slices.Contains(r.algs, alg):
+			to.proven = append(to.proven, r)
+		case r.comes(alg) && to.missing == nil:
+			to.missing, to.first = ks.notProven("a key that the message may be for, "+quote(r.KID)+","), len(to.proven) == 0
 		}
 	}
+	if len(to.proven) > 0 {
+		return to, nil
+	}
+	proven := ks.decryptsBy()
 	switch {
-	case len(found) > 0:
-		return found, nil
 	case len(proven) == 0:
-		return nil, ks.decryptsNothing()
+		return to, ks.decryptsNothing()
+	case to.missing != nil:
+		return to, to.missing
 	}
-	return nil, undecryptable("the keyset has no key for %s; it decrypts by %s", alg, strings.Join(proven, ", "))
+	return to, undecryptable("the keyset has no key for %s; it decrypts by %s", alg, strings.Join(proven, ", "))
 }
 
-func (ks *keyset) named(kid string, alg jose.KeyAlgorithm) ([]*recipient, error) {
+// comes reports whether the key, of which nothing is proven, may yet turn out to decrypt by alg. Of one that
+// is proven to decrypt by something the rest is known, too.
+func (r *recipient) comes(alg jose.KeyAlgorithm) bool {
+	return len(r.algs) == 0 && slices.Contains(jwa.DecryptionBy(r.Spec), alg)
+}
+
+// decryptsBy are the algorithms that some key is proven to decrypt by.
+func (ks *keyset) decryptsBy() []string {
+	algs := []string{}
+	for _, r := range ks.recipients {
+		for _, alg := range r.algs {
+			if !slices.Contains(algs, string(alg)) {
+				algs = append(algs, string(alg))
+			}
+		}
+	}
+	return algs
+}
+
+func (ks *keyset) named(kid string, alg jose.KeyAlgorithm) (*recipient, error) {
 	if slices.Contains(ks.revoked, kid) {
 		return nil, recipientRevoked(kid)
 	}
@@ -146,9 +198,9 @@ func (ks *keyset) named(kid string, alg jose.KeyAlgorithm) ([]*recipient, error)
 	case i < 0:
 		return nil, undecryptable("the header names key %s, which is none of the keyset's, or no longer", quote(kid))
 	case slices.Contains(ks.recipients[i].algs, alg):
-		return ks.recipients[i : i+1], nil
-	case len(ks.recipients[i].algs) == 0:
-		return nil, refuse(v1.NotReady, "", "the key %s is not proven to decrypt yet; `keysetctl status %s` tells why", quote(kid), ks.status.Name)
+		return ks.recipients[i], nil
+	case ks.recipients[i].comes(alg):
+		return nil, ks.notProven("the key " + quote(kid))
 	}
 	return nil, undecryptable("the key %s does not decrypt by %s", quote(kid), alg)
 }

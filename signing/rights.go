@@ -16,14 +16,15 @@ var errNotPermitted = errors.New("a key was to sign what the policy has not judg
 // rule that grants it, and settles the act's share of the token. It comes right before what the
 // act leaves behind: the key's watermark, then its signature. Of r the typ, client id, claims
 // and header are the caller's; a request that is signed as bytes has none of them. A token has a
-// client id where it is a client assertion as well.
-func (a *act) permit(r policy.Request) error {
+// client id where it is a client assertion as well. The token will be asked times
+// at most.
+func (a *act) permit(r policy.Request, times int) error {
 	v := a.verdict(r)
 	if !v.Granted {
 		return &v1.Error{Reason: v1.NotGranted, Detail: v.Reason}
 	}
 	if v.Reserve != nil {
-		if retry, ok := v.Reserve(1, a.start); !ok {
+		if retry, ok := v.Reserve(times, a.start); !ok {
 			return rateLimited(v.Rule, retry)
 		}
 	}

@@ -117,10 +117,10 @@ func (s *Service) Refuse(ctx context.Context, caller policy.Caller, operation po
 	return s.end(ctx, a, because)
 }
 
-// Knows reports whether the caller may do anything at all: what a stranger sends need not be
-// waited for.
-func (s *Service) Knows(caller policy.Caller) bool {
-	return s.term.Load().state.policy.Knows(caller)
+// Identity tells as whom the caller counts among those who may do anything at all. Others are not known:
+// what a stranger sends need not be waited for.
+func (s *Service) Identity(caller policy.Caller) (id policy.Identity, known bool) {
+	return s.term.Load().state.policy.Identity(caller)
 }
 
 // end finishes an act: its line goes to the audit log, then its time into the metrics.
@@ -131,6 +131,7 @@ func (s *Service) end(ctx context.Context, a *act, err error) error {
 		told = asError(err)
 	} else {
 		told = s.revokedSince(a)
+		a.dropped = told != nil
 	}
 	switch auditErr := s.Auditor.Append(ctx, a.record(told)); {
 	case auditErr == nil:
@@ -145,12 +146,12 @@ func (s *Service) end(ctx context.Context, a *act, err error) error {
 	}
 	switch took := s.Now().Sub(a.start); {
 	case a.operation.Signs():
-		s.Metrics.observe(a.alg(), outcomeOf(reason), took)
+		s.Metrics.observe(a.alg(), a.outcome(reason), took)
 		if told == nil {
 			a.key.signed.Inc()
 		}
 	case a.operation == policy.Decrypt:
-		s.Metrics.decrypted(a, outcomeOf(reason), took)
+		s.Metrics.decrypted(a, a.outcome(reason), took)
 	}
 	if told == nil {
 		return nil

@@ -158,7 +158,7 @@ func TestRevokedWhileSigning(t *testing.T) {
 			if expect(t, name, err, v1.KidNotActive, ""); released || !strings.Contains(err.Error(), "was revoked") {
 				t.Errorf("%s: released %v, %v", name, released, err)
 			}
-			if r := w.Audit.Last(); r.Outcome != audit.Refused || r.Reason != "kid_not_active" || !strings.HasPrefix(r.KID, w.KIDs[c.spec]) || len(w.Audit.Records()) != 1 {
+			if r := w.Audit.Last(); r.Outcome != audit.Failed || len(r.Digest) != 32 || r.Reason != "kid_not_active" || !strings.HasPrefix(r.KID, w.KIDs[c.spec]) || len(w.Audit.Records()) != 1 {
 				t.Errorf("%s: audited as %+v", name, w.Audit.Records())
 			}
 		}

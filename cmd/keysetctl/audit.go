@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,13 +36,21 @@ func auditVerifyCommand(o *options) *cobra.Command {
 of hashes through them. It needs neither keysetd nor the token. The first line that was changed, moved,
 inserted or cut is named.
 
---head is the last checkpoint from the journal; without it lines that are missing at the end would
-not be found. --kid is the thumbprint of the first audit key, and of each that took over in an
-emergency; without it the log's own word is taken for the key. It exits with 0 where nothing is
-wrong, 1 where something is, and 2 where a file cannot be read.`,
-		Example: `  keysetctl audit verify /var/log/keysetd/audit.jsonl* --head "$(journalctl -u keysetd -o cat | sed -n 's/.*checkpoint=\([^ ]*\).*/\1/p' | tail -n 1)"`,
-		Args:    arguments(1, maxFiles),
+--head is a checkpoint from the journal, best the last one; each that is given must hold. Without it
+lines that are missing at the end would not be found. --kid is the thumbprint of the first audit key,
+and of each that took over in an emergency; without it the log's own word is taken for the key. It
+exits with 0 where nothing is wrong, 1 where something is, or where nothing is proven although a key
+or a head was given, and 2 where a file or a head cannot be read.`,
+		Example: `  keysetctl audit verify /var/log/keysetd/audit.jsonl* --kid THUMBPRINT --head "$(journalctl -u keysetd -o cat |
+    jq -Rr 'fromjson? | objects | select(.msg == "audit checkpoint").checkpoint' | tail -n 1)"`,
+		Args: arguments(1, maxFiles),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if slices.Contains(opts.Heads, "") {
+				return usageError{errors.New("--head is empty: no checkpoint was found where it was taken from; leave the flag out only if there is none")}
+			}
+			if slices.Contains(opts.KIDs, "") || cmd.Flags().Changed("kid") && len(opts.KIDs) == 0 {
+				return usageError{errors.New("--kid is empty; it is the thumbprint of an audit key")}
+			}
 			report, err := audit.Verify(args, opts)
 			if err != nil {
 				return usageError{err}
@@ -58,18 +67,18 @@ wrong, 1 where something is, and 2 where a file cannot be read.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&opts.Head, "head", "", "a checkpoint that was kept elsewhere")
+	flags.StringArrayVar(&opts.Heads, "head", nil, "a checkpoint that was kept elsewhere; each must hold")
 	flags.StringSliceVar(&opts.KIDs, "kid", nil, "thumbprint of an audit key that is trusted")
 	return cmd
 }
 
-// printVerified says on one line what is proven, and on one more what is not.
+// printVerified says on one line what is proven, then what keysetd itself found, and on one more what is not.
 func printVerified(out io.Writer, r *audit.Report) error {
 	proven := fmt.Sprintf("%d lines, %d to %d, %s to %s: chained", r.Lines, r.First, r.Last, stamp(r.From), stamp(r.To))
 	if r.Lines == 0 {
 		proven = "no lines"
 	}
-	if r.Fault != nil {
+	if r.Fault != nil && (len(r.Declared) == 0 || *r.Fault != r.Declared[0]) {
 		proven = "up to the fault: " + proven
 	}
 	if r.Covered > 0 {
@@ -83,6 +92,9 @@ func printVerified(out io.Writer, r *audit.Report) error {
 		proven += fmt.Sprintf("; torn pieces that are declared: %d", len(r.Torn))
 	}
 	lines := []string{proven}
+	for _, f := range r.Declared {
+		lines = append(lines, "keysetd found when it started: "+f.Error())
+	}
 	if len(r.Unproven) > 0 {
 		lines = append(lines, "not proven: "+strings.Join(r.Unproven, "; "))
 	}

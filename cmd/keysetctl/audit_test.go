@@ -50,9 +50,44 @@ func TestAuditVerify(t *testing.T) {
 		!strings.HasPrefix(oneLine(err), "keysetctl: "+path+":2: changed: ") || !strings.HasPrefix(out, "up to the fault: ") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	for _, args := range [][]string{{"/nonexistent"}, {path, "--head", "x"}, {}} {
+	for _, args := range [][]string{{"/nonexistent"}, {path, "--head", "x"}, {path, "--head", ""}, {path, "--head="}, {path, "--kid="}, {path, "--kid", "a,,b"}, {}} {
 		if _, err := ctl(t, "", append([]string{"audit", "verify"}, args...)...); err == nil || exitCode(err) != 2 {
 			t.Errorf("%v: %v", args, err)
 		}
+	}
+}
+
+func TestAuditVerifyProvesNothing(t *testing.T) {
+	path := auditLog(t)
+	_, err := ctl(t, "", "audit", "verify", path, "--kid", "x")
+	if fault, ok := errors.AsType[*audit.Fault](err); !ok || fault.Kind != audit.Unproven || exitCode(err) != 1 {
+		t.Error(err)
+	}
+}
+
+// TestAuditVerifyDeclared: what keysetd found is told, and the log is read on behind it.
+func TestAuditVerifyDeclared(t *testing.T) {
+	path := auditLog(t)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("junk\njunk\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l, err := audit.Open(path, audit.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(l.Append(t.Context(), audit.Record{Operation: "jwt", Outcome: audit.Granted}), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	out, err := ctl(t, "", "audit", "verify", path)
+	if fault, ok := errors.AsType[*audit.Fault](err); !ok || fault.Kind != audit.Foreign || exitCode(err) != 1 ||
+		!strings.HasPrefix(out, "5 lines, 1 to 5, ") || !strings.Contains(out, "\nkeysetd found when it started: "+path+":6: foreign: ") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

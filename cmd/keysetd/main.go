@@ -66,7 +66,7 @@ under .dev/ and runs on them.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	cmd.AddCommand(serveCommand(), initCommand(), recoverCommand(), devCommand(), checkCommand(), tokenCommand())
+	cmd.AddCommand(serveCommand(), initCommand(), recoverCommand(), devCommand(), checkCommand(), caCommand(), tokenCommand())
 	return cmd
 }
 

@@ -1,7 +1,5 @@
 package audit
 
-import "fmt"
-
 // suspect is a line that does not follow the one before, and what those behind it tell.
 // It ends well where the next line of the chain declares all since to be torn. Else it is a
 // fault, and the rest of the log is read only to name it.
@@ -111,79 +109,4 @@ func (x *suspect) blame(v *verifier) error {
 		return v.fault(Reordered, x.placed, "line %d stands where line %d should be, which is at %s:%d", x.Seq, next, x.follower.file, x.follower.at)
 	}
 	return v.fault(Missing, x.placed, "%d lines are missing before it, %d to %d", x.Seq-next, next, x.Seq-1)
-}
-
-// end judges what is left once all files are read.
-func (v *verifier) end() {
-	r := &v.report
-	say := func(sentence string) { r.Unproven = append(r.Unproven, sentence) }
-	if x := v.suspect; x != nil {
-		if x.readable || x.ends || x.behind > 0 {
-			x.blame(v)
-			return
-		}
-		// Written at this moment, or cut short by a crash that nobody has come back from yet.
-		say(fmt.Sprintf("the last file ends in the middle of a line (%d bytes), which proves nothing", x.torn.bytes))
-	}
-	if v.odd.Seq > 0 {
-		v.headDiffers()
-		return
-	}
-	if v.head != nil && !v.headProven(say) {
-		return
-	}
-	switch {
-	case r.Lines == 0:
-		say("there is no line of a chain")
-		return
-	case r.First > 1:
-		say(fmt.Sprintf("line 1 to %d are not in these files", r.First-1))
-	}
-	if r.Covered < r.Last {
-		say(fmt.Sprintf("%d lines after line %d are not covered by a checkpoint yet: nobody can tell whether they are as they were written", r.Last-max(r.Covered, r.First-1), r.Covered))
-	}
-	if v.head == nil {
-		say("no head was given (--head, a checkpoint from the journal): a cut tail would not be found")
-	}
-	if len(v.opts.KIDs) == 0 && len(r.Keys) > 0 {
-		say(fmt.Sprintf("no key was given (--kid): key %s is taken on the log's own word", r.Keys[0].KID))
-	}
-}
-
-// headDiffers tells that another line stands where the head's should be.
-func (v *verifier) headDiffers() error {
-	if v.known[v.head.kid] != nil {
-		if err := v.head.verify(v.keys); err != nil {
-			return v.fault(BadCheckpoint, v.odd, "the head: %v", err)
-		}
-	}
-	return v.fault(Rewritten, v.odd, "this is not the line %d that the head names: it or one before it, after line %d, was changed and chained anew; or the head is of another log", v.odd.Seq, v.report.Covered)
-}
-
-// headProven judges the head that was given.
-func (v *verifier) headProven(say func(string)) bool {
-	h, r := v.head, &v.report
-	switch {
-	case v.known[h.kid] != nil && h.verify(v.keys) != nil:
-		v.fault(BadCheckpoint, v.last, "the head: %v", h.verify(v.keys))
-		return false
-	case h.head.Seq > r.Last:
-		v.fault(Cut, v.last, "the log ends with line %d, and the head names line %d", r.Last, h.head.Seq)
-		return false
-	case !v.seen:
-		say(fmt.Sprintf("the head names line %d, which is before these files: a cut tail would not be found", h.head.Seq))
-		return true
-	case v.known[h.kid] == nil || len(v.trusted) > 0 && !v.trusted[h.kid]:
-		v.fault(UnknownKey, v.last, "the head is by key %q, for which no trusted key in these files vouches", h.kid)
-		return false
-	}
-	if r.Installation != "" && r.Installation != h.claims.Installation {
-		v.fault(BadCheckpoint, v.last, "the head is of installation %q, the log of %q", h.claims.Installation, r.Installation)
-		return false
-	}
-	if len(r.Keys) == 0 {
-		r.Keys = append(r.Keys, Key{KID: h.kid})
-	}
-	r.Head, r.Covered = h.head.Seq, max(r.Covered, h.head.Seq)
-	return true
 }

@@ -40,8 +40,10 @@ func (h Head) prev() string { return string(h.appendPrev(nil)) }
 
 // torn is what stands before the next line and is none of the chain's.
 type torn struct {
-	bytes int64
-	sum   hash.Hash // nil while bytes is 0
+	bytes   int64
+	sum     hash.Hash // nil while bytes is 0
+	breaks  bool      // a newline is in it
+	strange bool      // a line of it does not begin as the chain's next line does
 }
 
 // add counts p, but for its newlines.

@@ -135,10 +135,13 @@ func TestOlderLogIsDeclared(t *testing.T) {
 		}
 	}
 	r := whole(t, VerifyOptions{}, path)
-	if r.Lines != 2 || r.First != 1 || len(r.Torn) != 1 || r.Torn[0].Bytes != int64(len(old)-2) {
+	if r.Lines != 3 || r.First != 1 || len(r.Torn) != 1 || r.Torn[0].Bytes != int64(len(old)-2) {
 		t.Errorf("%+v", r)
 	}
 	data, _ := os.ReadFile(path)
+	if strings.Count(string(data), `"event":"older_log"`) != 1 {
+		t.Errorf("%s", data)
+	}
 	if err := os.WriteFile(path, []byte(strings.Replace(string(data), `"b"`, `"x"`, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +197,7 @@ func TestConcurrentAppendsAreOneChain(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	r := whole(t, VerifyOptions{Head: s.seals[len(s.seals)-1], KIDs: []string{kidOf(s.keys[0])}}, append(paths, path)...)
+	r := whole(t, VerifyOptions{Heads: []string{s.seals[len(s.seals)-1]}, KIDs: []string{kidOf(s.keys[0])}}, append(paths, path)...)
 	if r.Covered != r.Last-1 || r.Head != r.Covered {
 		t.Errorf("%+v", r)
 	}

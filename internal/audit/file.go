@@ -53,7 +53,7 @@ func (f osFile) Where() (place, error) {
 	if sys, ok := own.Sys().(*syscall.Stat_t); ok && sys.Nlink == 0 {
 		return deleted, nil
 	}
-	there, err := os.Stat(f.Name())
+	there, err := os.Lstat(f.Name()) // a link to it is another file there
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), err == nil && !os.SameFile(own, there):
 		return moved, nil
@@ -65,10 +65,16 @@ func (f osFile) Where() (place, error) {
 
 // openFile opens or creates path:
 //
-//	open(path, O_RDWR|O_APPEND|O_CREAT|O_CLOEXEC, 0600), fstat,
+//	open(path, O_RDWR|O_APPEND|O_CREAT|O_NOFOLLOW|O_CLOEXEC, 0600), fstat,
 //	and fsync of the directory, for a file that was just created to be there after a power cut.
-func openFile(path string) (f file, err error) {
-	o, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+//
+// It is the daemon's own file with no other name, and none of others: whoever can write to
+// the log's folder must not have the daemon write into its store.
+func openFile(path string, others []string) (f file, err error) {
+	o, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("%s is a symbolic link, which is not followed; set audit.path to the file itself, or make the folder the link: %w", path, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -81,8 +87,8 @@ func openFile(path string) (f file, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file, and only those can be synced", path)
+	if err := ownFile(path, fi, others); err != nil {
+		return nil, err
 	}
 	if fi.Size() == 0 {
 		err = syncDir(filepath.Dir(path))
@@ -90,22 +96,26 @@ func openFile(path string) (f file, err error) {
 	return osFile{o}, err
 }
 
-// openTail opens the file at path, and reads how it ends.
-func openTail(open opener, path string) (file, tail, error) {
-	f, err := open(path)
-	if err != nil {
-		return nil, tail{}, err
+// ownFile refuses what is not a file of the daemon's own.
+func ownFile(path string, fi fs.FileInfo, others []string) error {
+	if !fi.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file, and only those can be synced", path)
 	}
-	size, err := f.Size()
-	var t tail
-	if err == nil {
-		t, err = findTail(f, size)
+	for _, other := range others {
+		if there, err := os.Stat(other); err == nil && os.SameFile(fi, there) {
+			return fmt.Errorf("%s is the same file as %s; give the audit log a file of its own", path, other)
+		}
 	}
-	if err != nil {
-		f.Close()
-		return nil, tail{}, fmt.Errorf("reading the end of %s: %w", path, err)
+	sys, ok := fi.Sys().(*syscall.Stat_t)
+	switch {
+	case !ok:
+		return nil
+	case sys.Nlink > 1:
+		return fmt.Errorf("%s has %d names (hard links), so writing to it may change another file; move it away", path, sys.Nlink)
+	case int(sys.Uid) != os.Geteuid():
+		return fmt.Errorf("%s belongs to uid %d and keysetd runs as uid %d; chown it, or move it away", path, sys.Uid, os.Geteuid())
 	}
-	return f, t, nil
+	return nil
 }
 
 func syncDir(path string) error {

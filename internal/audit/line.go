@@ -99,16 +99,20 @@ func (l *line) follows(head Head) bool { return l.seq == head.Seq+1 && l.prev ==
 type own struct {
 	Checkpoint string          `json:"checkpoint"`
 	AuditKey   json.RawMessage `json:"audit_key"`
+	Event      string          `json:"event"`
+	Detail     string          `json:"detail"`
+	From       uint64          `json:"from"`
+	To         uint64          `json:"to"`
 }
 
-// ownLine reads what l holds, if it is a checkpoint or introduces a key.
+// ownLine reads what l holds, if it is a checkpoint, an event or introduces a key.
 func (l *line) ownLine() (o own, ok bool) {
 	const behind = len(`"time":""`) + len(timeLayout)
 	if len(l.rest) < behind {
 		return own{}, false
 	}
 	switch rest := l.rest[behind:]; {
-	case bytes.HasPrefix(rest, []byte(`,"checkpoint":`)), bytes.HasPrefix(rest, []byte(`,"audit_key":`)):
+	case bytes.HasPrefix(rest, []byte(`,"checkpoint":`)), bytes.HasPrefix(rest, []byte(`,"audit_key":`)), bytes.HasPrefix(rest, []byte(`,"event":`)):
 	default:
 		return own{}, false
 	}

@@ -39,6 +39,12 @@ type Options struct {
 	Every time.Duration
 	// Installation is named in checkpoints, so that logs are not taken for one another.
 	Installation string
+	// Anchor is the path of a small file, outside the log's folder, that says where the log
+	// ended. A log that is not as it says was changed while no daemon ran. Empty: there is none,
+	// and whatever the file holds at the start is gone on with.
+	Anchor string
+	// Others are paths of files that the log must not be, such as the store.
+	Others []string
 	// Logger is told checkpoints and what becomes of the file. Nil: nobody is.
 	Logger *slog.Logger
 }
@@ -77,9 +83,14 @@ type Log struct {
 	gone       error           // why there is no new file in the place of one that was deleted
 	covered    uint64          // lines up to this one need no checkpoint any more
 	introduced map[string]bool // the audit keys that this file knows, by kid
+	pending    []byte          // bodies of events that the next lines come behind
 
-	sealing chan struct{} // holds one token: who makes a checkpoint
-	syncing sync.Mutex    // held during a sync beside the turn, so that f is not closed meanwhile
+	sealing  chan struct{} // holds one token: who makes a checkpoint
+	syncing  sync.Mutex    // held during a sync beside the turn, so that f is not closed meanwhile
+	anchored Head          // as the anchor has it; guarded by syncing, as is the next
+	adrift   bool          // the anchor could not be written
+
+	counts
 	kick    chan struct{} // wakes the syncer when the file became dirty
 	life    context.Context
 	stop    context.CancelFunc
@@ -95,8 +106,11 @@ type group struct {
 
 // Open opens or creates the log at path, mode 0600, and goes on after its last line. A
 // line that a crash cut short is left as it is, ended, and declared by the next. Where the
-// file is missing or empty, a chain begins.
-func Open(path string, opts Options) (*Log, error) { return openWith(path, opts, openFile) }
+// file is missing or empty, the chain goes on after the anchor, or begins. What the anchor
+// does not vouch for is told by an event line.
+func Open(path string, opts Options) (*Log, error) {
+	return openWith(path, opts, func(path string) (file, error) { return openFile(path, opts.Others) })
+}
 
 func openWith(path string, opts Options, open opener) (*Log, error) {
 	opts.Sync = cmp.Or(opts.Sync, SyncSecond)
@@ -105,17 +119,37 @@ func openWith(path string, opts Options, open opener) (*Log, error) {
 	if opts.Sync != SyncSecond && opts.Sync != SyncAlways {
 		return nil, fmt.Errorf("audit sync is neither %s nor %s", SyncSecond, SyncAlways)
 	}
-	f, end, err := openTail(open, path)
+	anchored, err := readAnchor(opts.Anchor)
+	if err != nil {
+		return nil, err
+	}
+	f, err := open(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening the audit log: %w", err)
 	}
+	var end tail
+	var events []event
+	size, err := f.Size()
+	if err == nil {
+		end, events, err = begin(f, size, anchored, opts.Anchor != "")
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("reading how the audit log %s ends: %w", path, err)
+	}
 	l := &Log{
-		path: path, opts: opts, open: open, f: f, end: end,
+		path: path, opts: opts, open: open, f: f, end: end, anchored: anchored,
 		waiting: new(group), refused: make(map[uint32]*refusals),
 		turn: make(chan struct{}, 1), sealing: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 	}
 	l.life, l.stop = context.WithCancel(context.Background())
-	if opts.Sync == SyncSecond {
+	for _, e := range events {
+		l.tell(e)
+	}
+	if err := l.putPending(); err != nil {
+		opts.Logger.Error("the audit log cannot be written", "error", err)
+	}
+	if l.syncsLater() {
 		l.stopped.Go(l.syncEverySecond)
 	}
 	if opts.Sealer != nil {

@@ -105,7 +105,7 @@ func TestEveryMutationIsNamed(t *testing.T) {
 			kinds = []Kind{Inserted}
 		}
 		tr.write(t, files)
-		r := tr.verify(t, VerifyOptions{KIDs: tr.kids[:1], Head: tr.seals[len(tr.seals)-1]})
+		r := tr.verify(t, VerifyOptions{KIDs: tr.kids[:1], Heads: []string{tr.seals[len(tr.seals)-1]}})
 		if r.Fault == nil {
 			t.Fatalf("not found: %+v", r)
 		}

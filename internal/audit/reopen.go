@@ -35,9 +35,18 @@ func (l *Log) Reopen() error {
 
 // reopen changes to the file that stands at the path. It has the turn, and syncing.
 func (l *Log) reopen() (err, finishErr error) {
-	f, end, err := openTail(l.open, l.path)
+	f, err := l.open(l.path)
 	if err != nil {
 		return err, nil
+	}
+	size, err := f.Size()
+	var end tail
+	if err == nil {
+		end, err = findTail(f, size)
+	}
+	if err != nil {
+		f.Close()
+		return fmt.Errorf("reading how %s ends: %w", l.path, err), nil
 	}
 	if end.head != l.end.head { // another file: what it holds is foreign, as is a piece at the end of the old one
 		end, err = l.foreign(f)
@@ -48,6 +57,9 @@ func (l *Log) reopen() (err, finishErr error) {
 		l.introduced = nil
 	}
 	finishErr = l.finish()
+	for _, e := range end.torn.events() {
+		l.tell(e)
+	}
 	l.f, l.end, l.dirty, l.syncErr, l.gone = f, end, false, nil, nil
 	return nil, finishErr
 }
@@ -89,11 +101,14 @@ func (l *Log) sealLast() {
 	}
 }
 
-// finish syncs and closes the file. It has the turn, and syncing.
+// finish syncs and closes the file, and notes its end. It has the turn, and syncing.
 func (l *Log) finish() error {
 	var err error
 	if l.dirty {
 		err = l.f.Sync()
+	}
+	if err == nil && len(l.pending) == 0 {
+		l.keepAnchor(l.end.head) // tells what fails; the log itself is whole
 	}
 	return errors.Join(err, l.f.Close())
 }

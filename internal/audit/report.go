@@ -28,6 +28,12 @@ const (
 	Rewritten Kind = "rewritten"
 	// Cut: lines that the head names, and perhaps others, are missing at the end.
 	Cut Kind = "cut"
+	// BrokenOff: keysetd found the log changed when it started, and says so in this line.
+	BrokenOff Kind = "broken_off"
+	// Foreign: what this line or the one before it declares as torn is more than crashes leave.
+	Foreign Kind = "foreign"
+	// Unproven: a key or a head was given, and no checkpoint proves any line.
+	Unproven Kind = "unproven"
 )
 
 // Fault is the first thing that is wrong with a log.
@@ -56,6 +62,12 @@ type Torn struct {
 	Bytes int64 `json:"bytes"`
 }
 
+// Span is some lines of the chain.
+type Span struct {
+	From uint64 `json:"from"`
+	To   uint64 `json:"to"`
+}
+
 // Report is what Verify found out, up to the first fault.
 type Report struct {
 	// Files in the order in which they were read.
@@ -76,11 +88,17 @@ type Report struct {
 	Head uint64 `json:"head,omitzero"`
 	// Torn pieces; the first thousand.
 	Torn []Torn `json:"torn,omitempty"`
-	// Fault is nil where nothing is wrong.
+	// Unvouched are lines that were in the file when keysetd started, and for which neither it nor
+	// an earlier checkpoint vouches, though later ones cover them; the first thousand.
+	Unvouched []Span `json:"unvouched,omitempty"`
+	// Declared are faults that keysetd itself noticed at its starts; the first thousand. The
+	// log is read on behind them.
+	Declared []Fault `json:"declared,omitempty"`
+	// Fault is nil where nothing is wrong. One that was not declared comes first.
 	Fault *Fault `json:"fault,omitempty"`
 	// Unproven says what was not proven, in sentences.
 	Unproven []string `json:"unproven,omitempty"`
 }
 
-// maxTorn bounds Report.Torn.
-const maxTorn = 1000
+// maxTold bounds each list of a report.
+const maxTold = 1000

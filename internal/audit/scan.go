@@ -31,6 +31,11 @@ func scan(path string, each func(scanned) error) (err error) {
 		return fmt.Errorf("reading an audit log: %w", err)
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
+	return scanLines(r, path, each)
+}
+
+// scanLines hands the lines of r, which is the file path, to each.
+func scanLines(r io.Reader, path string, each func(scanned) error) error {
 	b := bufio.NewReaderSize(r, maxLine+1)
 	for at, more := 1, false; ; {
 		text, err := b.ReadSlice('\n')

@@ -115,7 +115,7 @@ func (l *Log) checkpoint(ctx context.Context) error {
 	if err := proves(compact, head, keys); err != nil {
 		return fmt.Errorf("a checkpoint of the audit log was signed wrongly: %w", err)
 	}
-	if err := l.writeCheckpoint(head, compact); err != nil {
+	if err := l.writeCheckpoint(head, compact, keys, kids); err != nil {
 		return err
 	}
 	attrs := []any{"checkpoint", compact, "seq", head.Seq}
@@ -138,24 +138,38 @@ func (l *Log) due(keys map[string]*jose.JSONWebKey, kids []string) (head Head, d
 	case len(kids) == 0:
 		return Head{}, false, errors.New("making a checkpoint of the audit log: its keyset has no key that signs")
 	}
-	var lines []byte
+	// No checkpoint covers lines of before the start whose event does not stand behind them.
+	if err := l.putPending(); err != nil {
+		return Head{}, false, err
+	}
+	if err := l.introduce(keys, kids, nil); err != nil {
+		return Head{}, false, err
+	}
+	return l.end.head, true, nil
+}
+
+// introduce writes the keys that this file does not know, and lines behind them. It has the turn.
+func (l *Log) introduce(keys map[string]*jose.JSONWebKey, kids []string, lines []byte) (err error) {
+	known := l.knows(kids)
+	var keyLines []byte
 	for _, kid := range kids {
 		if !l.introduced[kid] {
-			if lines, err = appendKey(lines, time.Now(), keys[kid]); err != nil {
-				return Head{}, false, err
+			if keyLines, err = appendKey(keyLines, time.Now(), keys[kid]); err != nil {
+				return err
 			}
 		}
 	}
-	if len(lines) > 0 {
-		if err := l.put(lines); err != nil {
-			return Head{}, false, err
-		}
-		l.introduced = make(map[string]bool)
-		for _, kid := range kids {
-			l.introduced[kid] = true
-		}
+	if known && len(lines) == 0 {
+		return nil
 	}
-	return l.end.head, true, nil
+	if err := l.put(append(keyLines, lines...)); err != nil || known {
+		return err
+	}
+	l.introduced = make(map[string]bool)
+	for _, kid := range kids {
+		l.introduced[kid] = true
+	}
+	return nil
 }
 
 // knows reports whether all these keys were introduced in this file. One that is to come
@@ -176,14 +190,19 @@ func proves(compact string, head Head, keys map[string]*jose.JSONWebKey) error {
 	return c.verify(keys)
 }
 
-// writeCheckpoint writes the line of a checkpoint of head.
-func (l *Log) writeCheckpoint(head Head, compact string) error {
+// writeCheckpoint writes the line of a checkpoint of head. The file may be another than when it was
+// begun, and then must know the keys.
+func (l *Log) writeCheckpoint(head Head, compact string, keys map[string]*jose.JSONWebKey, kids []string) error {
 	line := appendCheckpoint(nil, time.Now(), compact)
 	l.turn <- struct{}{}
 	defer func() { <-l.turn }()
-	if err := l.put(line); err != nil {
+	if l.f == nil {
+		return ErrClosed
+	}
+	if err := l.introduce(keys, kids, line); err != nil {
 		return err
 	}
+	l.sealed.Store(time.Now().Unix())
 	l.covered = head.Seq
 	if l.end.head.Seq == head.Seq+1 { // but for the checkpoint there is nothing new
 		l.covered = l.end.head.Seq

@@ -86,7 +86,7 @@ func TestCheckpointEachMinuteIfLinesWereWritten(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if r := whole(t, VerifyOptions{Head: s.sealed()[6]}, d.saved(t)); r.Keys[0].Checkpoints != 7 || len(s.sealed()) != 7 {
+		if r := whole(t, VerifyOptions{Heads: []string{s.sealed()[6]}}, d.saved(t)); r.Keys[0].Checkpoints != 7 || len(s.sealed()) != 7 {
 			t.Errorf("%+v", r)
 		}
 	})
@@ -121,7 +121,7 @@ func TestLateCheckpointSaysSo(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		whole(t, VerifyOptions{Head: s.sealed()[1]}, d.saved(t))
+		whole(t, VerifyOptions{Heads: []string{s.sealed()[1]}}, d.saved(t))
 	})
 }
 
@@ -238,4 +238,44 @@ func TestKeyThatNobodyVouchesFor(t *testing.T) {
 	if r, err := Verify([]string{path}, VerifyOptions{KIDs: kids[:1]}); err != nil || r.Fault == nil || r.Fault.Kind != UnknownKey || r.Fault.Line != 6 {
 		t.Error(r, err)
 	}
+}
+
+// TestSealThatSpansAReopen: the new file knows the key before the checkpoint that was begun
+// in the old one.
+func TestSealThatSpansAReopen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "audit.jsonl")
+		s := &signer{keys: []*ecdsa.PrivateKey{newKey()}}
+		l, err := Open(path, Options{Sealer: s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, l, "a")
+		if err := l.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, l, "b")
+		hang := make(chan struct{})
+		s.set(func() { s.hang = hang })
+		time.Sleep(time.Minute + time.Second) // Seal hangs
+		if err := os.Rename(path, path+".1"); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Reopen(); err != nil {
+			t.Fatal(err)
+		}
+		s.set(func() { s.hang = nil })
+		close(hang)
+		synctest.Wait()
+		mustAppend(t, l, "c")
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(strings.SplitN(string(data), "\n", 2)[0], `"audit_key"`) || strings.Count(string(data), `"checkpoint"`) != 2 {
+			t.Errorf("%s, %v", data, err)
+		}
+		whole(t, VerifyOptions{KIDs: []string{kidOf(s.keys[0])}}, path)
+		whole(t, VerifyOptions{KIDs: []string{kidOf(s.keys[0])}}, path, path+".1")
+	})
 }

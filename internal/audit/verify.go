@@ -9,9 +9,9 @@ import (
 
 // VerifyOptions is what somebody knows about a log from elsewhere.
 type VerifyOptions struct {
-	// Head is a checkpoint that was kept outside the log, such as the last one in the journal.
-	// Without one nobody can tell whether lines are missing at the end.
-	Head string
+	// Heads are checkpoints that were kept outside the log, such as the last one in the journal; each
+	// must hold. Without one nobody can tell whether lines are missing at the end.
+	Heads []string
 	// KIDs are thumbprints of audit keys that are trusted. Without one the key of the first
 	// checkpoint is taken on the log's word.
 	KIDs []string
@@ -32,10 +32,12 @@ func Verify(paths []string, opts VerifyOptions) (*Report, error) {
 	for _, kid := range opts.KIDs {
 		v.trusted[kid] = true
 	}
-	if opts.Head != "" {
-		if v.head, err = readCheckpoint(opts.Head); err != nil {
-			return nil, fmt.Errorf("reading the head, which is the compact JWS behind \"checkpoint\": %w", err)
+	for _, compact := range opts.Heads {
+		c, err := readCheckpoint(compact)
+		if err != nil {
+			return nil, fmt.Errorf("reading the head %q, which must be the compact JWS behind \"checkpoint\": %w", compact, err)
 		}
+		v.heads = append(v.heads, &givenHead{checkpoint: c})
 	}
 	for _, path := range paths {
 		v.first = true
@@ -47,6 +49,9 @@ func Verify(paths []string, opts VerifyOptions) (*Report, error) {
 		}
 	}
 	v.end()
+	if r := &v.report; r.Fault == nil && len(r.Declared) > 0 {
+		r.Fault = &r.Declared[0]
+	}
 	return &v.report, nil
 }
 
@@ -57,9 +62,8 @@ var errFault = errors.New("a fault")
 type verifier struct {
 	report Report
 	opts   VerifyOptions
-	head   *checkpoint // the head that was given, or nil
-	seen   bool        // the line that the head names
-	odd    placed      // the line that stands there and is another; zero while there is none
+	heads  []*givenHead
+	odd    *givenHead // the first in whose place another line stands
 
 	last    placed   // the last line of the chain
 	before  Head     // the line before it
@@ -70,6 +74,13 @@ type verifier struct {
 	known   map[string]*introduced // by kid
 	keys    map[string]*jose.JSONWebKey
 	trusted map[string]bool
+}
+
+// givenHead is a checkpoint from elsewhere.
+type givenHead struct {
+	*checkpoint
+	seen bool   // the line that it names
+	odd  placed // the line that stands there, where that is another
 }
 
 // introduced is an audit key.
@@ -109,7 +120,7 @@ func (v *verifier) line(s scanned) error {
 }
 
 func (v *verifier) declared(s scanned, bytes int64) {
-	if len(v.report.Torn) < maxTorn {
+	if len(v.report.Torn) < maxTold {
 		v.report.Torn = append(v.report.Torn, Torn{s.file, s.at, bytes})
 	}
 }
@@ -119,7 +130,7 @@ func (v *verifier) follows(l *line) bool { return v.last.Seq == 0 || l.follows(v
 
 // accept takes l as the next line.
 func (v *verifier) accept(s scanned, l *line) error {
-	if v.odd.Seq > 0 {
+	if v.odd != nil {
 		return v.headDiffers()
 	}
 	r := &v.report
@@ -131,9 +142,12 @@ func (v *verifier) accept(s scanned, l *line) error {
 	r.Last, r.To = l.seq, l.time()
 	v.before, v.last = v.last.Head, placed{l.head, s.file, s.at}
 	v.recent.add(l.head)
-	if v.head != nil && v.head.head.Seq == l.seq {
-		if v.seen = v.head.head == l.head; !v.seen {
-			v.odd = v.last // unless the next line tells what is wrong
+	for _, h := range v.heads {
+		if h.head.Seq != l.seq {
+			continue
+		}
+		if h.seen = h.head == l.head; !h.seen {
+			h.odd, v.odd = v.last, h // unless the next line tells what is wrong
 		}
 	}
 	o, ok := l.ownLine()
@@ -142,6 +156,9 @@ func (v *verifier) accept(s scanned, l *line) error {
 		return nil
 	case o.Checkpoint != "":
 		return v.checkpoint(o.Checkpoint)
+	case o.Event != "":
+		v.event(l, &o)
+		return nil
 	}
 	key, kid, err := readKey(o.AuditKey)
 	if err != nil {

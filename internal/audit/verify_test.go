@@ -17,7 +17,7 @@ import (
 
 func TestVerifyWhatIsWhole(t *testing.T) {
 	tr := recordTrail(t, t.TempDir(), 5, -1, 0, 3, -2, 4, -3, 2, -1, 6)
-	for _, opts := range []VerifyOptions{{}, {KIDs: tr.kids[:1]}, {KIDs: tr.kids[:1], Head: tr.seals[len(tr.seals)-1]}, {Head: tr.seals[0]}} {
+	for _, opts := range []VerifyOptions{{}, {KIDs: tr.kids[:1]}, {KIDs: tr.kids[:1], Heads: []string{tr.seals[len(tr.seals)-1]}}, {Heads: []string{tr.seals[0]}}} {
 		r := tr.verify(t, opts)
 		if r.Fault != nil {
 			t.Fatal(r.Fault)
@@ -27,7 +27,7 @@ func TestVerifyWhatIsWhole(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		said := strings.Join(r.Unproven, "\n")
-		if strings.Contains(said, "--head") != (opts.Head == "") || strings.Contains(said, "--kid") != (opts.KIDs == nil) {
+		if strings.Contains(said, "--head") != (opts.Heads == nil) || strings.Contains(said, "--kid") != (opts.KIDs == nil) {
 			t.Errorf("%+v:\n%s", opts, said)
 		}
 	}
@@ -53,7 +53,7 @@ func TestCutTailNeedsTheHead(t *testing.T) {
 		files := clone(tr.files)
 		files[1] = files[1][:n]
 		tr.write(t, files)
-		without, with := tr.verify(t, VerifyOptions{}), tr.verify(t, VerifyOptions{Head: head, KIDs: tr.kids})
+		without, with := tr.verify(t, VerifyOptions{}), tr.verify(t, VerifyOptions{Heads: []string{head}, KIDs: tr.kids})
 		if without.Fault != nil {
 			t.Error(without.Fault)
 		}
@@ -69,7 +69,7 @@ func TestCutTailNeedsTheHead(t *testing.T) {
 	if err != nil || r.Fault == nil || r.Fault.Kind != Missing || r.Fault.File != paths[2] || r.Fault.Line != 1 {
 		t.Error(r, err)
 	}
-	r, err = Verify(paths[:2], VerifyOptions{Head: tr.seals[len(tr.seals)-1]})
+	r, err = Verify(paths[:2], VerifyOptions{Heads: []string{tr.seals[len(tr.seals)-1]}})
 	if err != nil || r.Fault == nil || r.Fault.Kind != Cut {
 		t.Error(r, err)
 	}
@@ -117,7 +117,7 @@ func TestRechainedByWhoHasNotTheKey(t *testing.T) {
 		line int
 	}{
 		{"checkpoints as they are", func(body string, _ Head) string { return body }, VerifyOptions{}, Rewritten, second + 1},
-		{"checkpoints dropped, with a head", func(string, Head) string { return "" }, VerifyOptions{Head: tr.seals[1]}, Rewritten, second},
+		{"checkpoints dropped, with a head", func(string, Head) string { return "" }, VerifyOptions{Heads: []string{tr.seals[1]}}, Rewritten, second},
 		{"signed by a key nobody knows", func(body string, head Head) string {
 			payload, _ := json.Marshal(claims{Seq: head.Seq, Hash: head.prev()})
 			return string(appendCheckpoint(nil, full.Time, seal(other, payload)))
@@ -146,11 +146,11 @@ func TestRechainedByWhoHasNotTheKey(t *testing.T) {
 
 func TestCheckpointAndHeadOfAnotherLog(t *testing.T) {
 	tr, other := recordTrail(t, t.TempDir(), 3, 2), recordTrail(t, t.TempDir(), 3, 2)
-	if r := tr.verify(t, VerifyOptions{Head: other.seals[0]}); r.Fault == nil || r.Fault.Kind != Rewritten {
+	if r := tr.verify(t, VerifyOptions{Heads: []string{other.seals[0]}}); r.Fault == nil || r.Fault.Kind != Rewritten {
 		t.Error(r.Fault)
 	}
 	forged := tr.seals[0][:len(tr.seals[0])-86] + other.seals[0][len(other.seals[0])-86:]
-	if r := tr.verify(t, VerifyOptions{Head: forged}); r.Fault == nil || r.Fault.Kind != BadCheckpoint {
+	if r := tr.verify(t, VerifyOptions{Heads: []string{forged}}); r.Fault == nil || r.Fault.Kind != BadCheckpoint {
 		t.Error(r.Fault)
 	}
 	// Two logs of one daemon, one of which has been done away with.
@@ -171,13 +171,13 @@ func TestCheckpointAndHeadOfAnotherLog(t *testing.T) {
 		}
 		seals, paths = append(seals, s.seals[i]), append(paths, path)
 	}
-	if r, err := Verify(paths[1:], VerifyOptions{Head: seals[0]}); err != nil || r.Fault == nil || r.Fault.Kind != Rewritten {
+	if r, err := Verify(paths[1:], VerifyOptions{Heads: []string{seals[0]}}); err != nil || r.Fault == nil || r.Fault.Kind != Rewritten {
 		t.Error(r, err)
 	}
 	if r, err := Verify(paths, VerifyOptions{}); err != nil || r.Fault == nil || r.Fault.Kind != Restarted || r.Fault.File != paths[1] || r.Fault.Line != 1 {
 		t.Error(r, err)
 	}
-	if _, err := Verify(paths, VerifyOptions{Head: "x.y.z"}); err == nil {
+	if _, err := Verify(paths, VerifyOptions{Heads: []string{"x.y.z"}}); err == nil {
 		t.Error("a head that is none was taken")
 	}
 	if _, err := Verify([]string{"/nonexistent"}, VerifyOptions{}); !errors.Is(err, os.ErrNotExist) {
@@ -203,7 +203,7 @@ func TestVeryLongLineIsNoLine(t *testing.T) {
 			t.Fatal(err)
 		}
 		r, err := Verify([]string{path}, VerifyOptions{})
-		if err != nil || r.Fault != nil || r.Lines != 2 || len(r.Torn) != 1 || r.Torn[0].Bytes != int64(len(garbage)) {
+		if err != nil || r.Fault != nil || r.Lines != 3 || len(r.Torn) != 1 || r.Torn[0].Bytes != int64(len(garbage)) {
 			t.Errorf("%+v, %v", r, err)
 		}
 	}

@@ -58,9 +58,7 @@ func (l *Log) replace() {
 	}
 	l.opts.Logger.Error("the audit log's file was deleted, with the lines in it; a new one goes on after them", "path", l.path, "last_seq", last)
 	detail := fmt.Sprintf("the file before was deleted while it was written; its last line was %d", last)
-	body := appendTime(nil, time.Now())
-	body = appendString(append(body, `,"event":"file_deleted","detail":`...), detail)
-	if err := l.put(append(body, "}\n"...)); err != nil {
+	if err := l.put(event{name: eventDeleted, detail: detail}.append(nil, time.Now())); err != nil {
 		l.opts.Logger.Error("writing to the new file of the audit log", "error", err)
 	}
 }

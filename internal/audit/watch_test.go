@@ -81,7 +81,7 @@ func TestMovedFileWaitsForHangup(t *testing.T) {
 		if c.count("was moved away") != 1 {
 			t.Error(c.lines)
 		}
-		// What somebody else put there is declared.
+		// What somebody else put there is declared, and is a fault.
 		if err := os.WriteFile(path, []byte("foreign\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -89,8 +89,9 @@ func TestMovedFileWaitsForHangup(t *testing.T) {
 			t.Fatal(err)
 		}
 		mustAppend(t, l, "c")
-		if r := whole(t, VerifyOptions{}, old, path); r.Lines != 3 || len(r.Torn) != 1 {
-			t.Errorf("%+v", r)
+		r, err := Verify([]string{old, path}, VerifyOptions{})
+		if err != nil || r.Lines != 4 || len(r.Torn) != 1 || r.Fault == nil || r.Fault.Kind != Foreign || r.Fault.Line != 2 {
+			t.Errorf("%+v, %v", r, err)
 		}
 		if err := l.Close(); err != nil {
 			t.Error(err)

@@ -3,20 +3,41 @@ package audit
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 )
 
 // put writes lines, and wakes the syncer. It has the turn.
 func (l *Log) put(lines []byte) error {
+	before := l.end.head
 	err := l.write(lines)
-	if err == nil && l.opts.Sync == SyncSecond && !l.dirty {
+	if err != nil {
+		l.failures.Add(1)
+	}
+	// Lines that could not be taken back are not on the disk either.
+	if l.end.head != before && l.syncsLater() && !l.dirty {
 		l.dirty = true
-		select {
-		case l.kick <- struct{}{}:
-		default:
-		}
+		l.wakeSyncer()
 	}
 	return err
+}
+
+// syncsLater reports whether there is something to do a second after a write.
+func (l *Log) syncsLater() bool { return l.opts.Sync == SyncSecond || l.opts.Anchor != "" }
+
+func (l *Log) wakeSyncer() {
+	select {
+	case l.kick <- struct{}{}:
+	default:
+	}
+}
+
+// putPending writes the events that wait. It has the turn.
+func (l *Log) putPending() error {
+	if len(l.pending) == 0 {
+		return nil
+	}
+	return l.put(nil)
 }
 
 // write chains lines and brings them into the file, or leaves it as it was. It has the turn.
@@ -28,6 +49,9 @@ func (l *Log) write(lines []byte) error {
 		return l.failed("replacing the deleted file of", l.gone)
 	case l.syncErr != nil:
 		return l.failed("syncing", l.syncErr)
+	}
+	if len(l.pending) > 0 {
+		lines = slices.Concat(l.pending, lines)
 	}
 	out := l.out[:0]
 	if l.end.open {
@@ -47,7 +71,7 @@ func (l *Log) write(lines []byte) error {
 			return l.failed("syncing", err)
 		}
 	}
-	l.end = tail{head: head}
+	l.end, l.pending = tail{head: head}, nil
 	return nil
 }
 
@@ -107,20 +131,25 @@ func (l *Log) syncEverySecond() {
 // sync brings the file to the disk beside the signing path: appenders have their turns
 // meanwhile. While it fails they are refused. Linux reports lost pages once (fsync(2)), so
 // the success that ends this shows that the disk writes again, not that nothing was lost.
+// What is on the disk then is noted in the anchor.
 func (l *Log) sync() error {
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
 	l.turn <- struct{}{}
-	f, dirty := l.f, l.dirty
+	f, dirty, head := l.f, l.dirty, l.end.head
 	l.dirty = false
 	<-l.turn
 	if !dirty {
 		return nil
 	}
 	err := f.Sync()
+	noted := err == nil && l.keepAnchor(head) == nil
 	l.turn <- struct{}{}
 	l.syncErr = err
-	l.dirty = l.dirty || err != nil
+	l.dirty = l.dirty || !noted
 	<-l.turn
+	if err == nil && !noted {
+		l.wakeSyncer()
+	}
 	return err
 }

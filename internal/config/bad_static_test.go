@@ -65,7 +65,7 @@ func TestBadStatic(t *testing.T) {
 		{"    max_message_age: 8d\n", "    max_message_age: 8d\n    max_token_lifetime: 1h\n", "28:5: keysets.c.max_token_lifetime: does not apply to purpose enc, which signs nothing; leave it out"},
 		{"    max_message_age: 8d\n", "    max_message_age: 8d\n    default_algorithm: RS256\n", "28:5: keysets.c.default_algorithm: does not apply to purpose enc, which signs nothing; leave it out"},
 		{"    max_message_age: 8d\n", "    max_message_age: 8d\n    publish: {algorithms: [RS256]}\n", "28:15: keysets.c.publish.algorithms: does not apply to purpose enc, which signs nothing; leave it out"},
-		{"    max_message_age: 8d\n", "    max_message_age: 8d\n    certificate: {issuer: self}\n", "28:19: keysets.c.certificate.issuer: self does not apply to purpose enc, whose keys cannot sign; write none"},
+		{"    max_message_age: 8d\n", "    max_message_age: 8d\n    certificate: {issuer: self}\n", "28:19: keysets.c.certificate.issuer: self does not apply to purpose enc, whose keys cannot sign; write ca or none"},
 		{"period: 30d,", "period: 30d, lead: 1d,", "26:29: keysets.c.rotation.lead: does not apply to purpose enc, whose keys are published when they become active; leave it out"},
 		{"    max_message_age: 1h\n", "    max_message_age: 1h\n    rotation: {lead: 1h}\n", "23:16: keysets.b.rotation.lead: does not apply to purpose enc, whose keys are published when they become active; leave it out"},
 		{"    purpose: jwt\n", "    purpose: jwt\n    max_message_age: 1h\n", "5:5: keysets.a.max_message_age: is for purpose enc only, whose keys decrypt messages; leave it out"},

@@ -36,8 +36,8 @@ func TestBad(t *testing.T) {
 		{good, "", "1:1: is empty; see the example configuration"},
 		{good, "# only a comment\n", "1:1: is empty; see the example configuration"},
 		{good, "---\n", "1:1: is empty; see the example configuration"},
-		{good, "1234\n", "1:1: must have fields: token, tokens, store, audit, listen, public_url, keysets, callers"},
-		{good, "- token\n", "1:1: must have fields: token, tokens, store, audit, listen, public_url, keysets, callers"},
+		{good, "1234\n", "1:1: must have fields: token, tokens, store, audit, listen, public_url, certificate_authorities, keysets, callers"},
+		{good, "- token\n", "1:1: must have fields: token, tokens, store, audit, listen, public_url, certificate_authorities, keysets, callers"},
 		{"callers:", "---\ncallers:", "14:1: begins a second document; a configuration is one"},
 		{good, good + "---\n", "20:1: begins a second document; a configuration is one"},
 		{good, good + "...\na: b\n", "21:1: begins a second document; a configuration is one"},
@@ -121,7 +121,7 @@ func TestBad(t *testing.T) {
 		{"{file: pin}", "{credential: ../pin}", `4:9: token.pin.credential: must be the name of a systemd credential: letters, digits, "." "_" "-"`},
 		{"{file: pin}", "{env: PIN}", "4:9: token.pin.env: is only for keysetd dev, for the environment of a process is easily seen; use file or credential"},
 
-		{"listen:", "tokn:\n  pin: \"1234\"\nlisten:", "5:1: tokn: is not a field; the fields here are token, tokens, store, audit, listen, public_url, keysets, callers"},
+		{"listen:", "tokn:\n  pin: \"1234\"\nlisten:", "5:1: tokn: is not a field; the fields here are token, tokens, store, audit, listen, public_url, certificate_authorities, keysets, callers"},
 		{"issuer: https://issuer.example", "pin: 1234", "10:5: keysets.default.pin: does not belong here, but under token; a PIN must not stand in the configuration, where backups and people see it; put it in a file of mode 0600 and write {file: PATH}"},
 
 		// Store, audit, listeners.
@@ -155,9 +155,9 @@ func TestBad(t *testing.T) {
 		{"purpose: jwt", "purpose: jwt\n    publish: {algorithms: [RS256, ES256]}", "10:35: keysets.default.publish.algorithms[1]: ES256 is no RSA algorithm; every other key has one algorithm and is always published with it"},
 		{"keys: [rsa-2048, p-256]", "keys: [p-256]\n    publish: {algorithms: [RS256]}", "12:15: keysets.default.publish.algorithms: is for RSA keys, and keys names none: [p-256]"},
 		{"purpose: jwt", "purpose: jwt\n    publish: {max_age: 1500ms}", "10:15: keysets.default.publish.max_age: must be whole seconds, the unit of Cache-Control"},
-		{"purpose: jwt", "purpose: jwt\n    certificate: {}", "10:5: keysets.default.certificate: issuer is missing; write self or none"},
-		{"purpose: jwt", "purpose: jwt\n    certificate: {issuer: ca}", "10:27: keysets.default.certificate.issuer: ca is not available in this version; it must be self or none"},
-		{"purpose: jwt", "purpose: jwt\n    certificate: {issuer: external}", "10:27: keysets.default.certificate.issuer: external is not available in this version; it must be self or none"},
+		{"purpose: jwt", "purpose: jwt\n    certificate: {}", "10:5: keysets.default.certificate: issuer is missing; write self, ca or none"},
+		{"purpose: jwt", "purpose: jwt\n    certificate: {issuer: ca, subject: {organization: E, country: CH}}", "10:5: keysets.default.certificate: ca is missing; name one of certificate_authorities"},
+		{"purpose: jwt", "purpose: jwt\n    certificate: {issuer: external}", "10:27: keysets.default.certificate.issuer: external is not available in this version; it must be one of self, ca, none"},
 		{"purpose: jwt", "purpose: jwt\n    certificate: {issuer: none, subject: {country: CH}}", "10:33: keysets.default.certificate.subject: does not apply to issuer none; leave it out"},
 		{"purpose: jwt", "purpose: jwt\n    certificate: {issuer: self}", "10:5: keysets.default.certificate.subject: organization is missing; certificates with issuer self need it"},
 		{"purpose: jwt", "purpose: jwt\n    certificate: {issuer: self, subject: {organization: E}}", "10:33: keysets.default.certificate.subject: country is missing; certificates with issuer self need it"},

@@ -29,6 +29,9 @@ func (c *Config) check(src *source) error {
 	if err := c.checkPublicURL(src); err != nil {
 		return err
 	}
+	if err := c.checkAuthorities(src); err != nil {
+		return err
+	}
 	if len(c.Keysets) == 0 {
 		return src.fail(root.join("keysets"), "no keyset is given; describe at least one")
 	}
@@ -39,6 +42,9 @@ func (c *Config) check(src *source) error {
 		}
 		c.Keysets[name] = k
 		if err := c.checkJKU(src, name); err != nil {
+			return err
+		}
+		if err := c.checkAuthority(src, name); err != nil {
 			return err
 		}
 	}

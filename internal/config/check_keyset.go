@@ -18,12 +18,12 @@ func (k *Keyset) check(src *source, name string, tokens map[string]Token) error 
 	case k.Purpose == "":
 		return src.fail(at, "purpose is missing; write jwt, raw, any or enc")
 	}
-	for _, check := range []func(*source, path) error{k.checkScope, k.checkKeys, k.checkClaims, k.checkAlgorithms, k.checkCertificate, k.checkHeader} {
+	for _, check := range []func(*source, path) error{k.checkScope, k.checkKeys, k.checkClaims, k.checkAlgorithms, k.checkCertificate, k.checkHeader, k.checkDiscovery} {
 		if err := check(src, at); err != nil {
 			return err
 		}
 	}
-	if err := k.checkToken(src, at, tokens); err != nil {
+	if err := checkToken(src, at, &k.Token, tokens); err != nil {
 		return err
 	}
 	return k.checkRotation(src, at, name)
@@ -62,54 +62,17 @@ func (k *Keyset) checkAlgorithms(src *source, at path) error {
 	return nil
 }
 
-func (k *Keyset) checkCertificate(src *source, keyset path) error {
-	at := keyset.join("certificate")
-	subject := at.join("subject")
-	switch {
-	case src.has(at) && !src.has(at.join("issuer")):
-		return src.fail(at, "issuer is missing; write self or none")
-	case k.Certificate.Issuer == SelfSigned && k.Purpose == Enc:
-		return src.fail(at.join("issuer"), "self does not apply to purpose enc, whose keys cannot sign; write none")
-	case k.Certificate.Issuer == NoCertificate && src.has(subject):
-		return src.fail(subject, "does not apply to issuer none; leave it out")
-	case k.Certificate.Issuer == NoCertificate:
-		return nil
-	}
-	s := k.Certificate.Subject
-	for _, f := range []struct {
-		name, value string
-		limit       int // RFC 5280 appendix A.1, characters
-		required    bool
-	}{
-		{"organization", s.Organization, 64, true},
-		{"organizational_unit", s.OrganizationalUnit, 64, false},
-		{"locality", s.Locality, 128, false},
-		{"province", s.Province, 128, false},
-		{"country", s.Country, 2, true},
-	} {
-		switch {
-		case f.required && f.value == "":
-			return src.fail(subject, "%s is missing; certificates with issuer self need it", f.name)
-		case len([]rune(f.value)) > f.limit:
-			return src.fail(subject.join(f.name), "is longer than the %d characters that a certificate has for it (RFC 5280 appendix A.1)", f.limit)
-		}
-	}
-	if len(s.Country) != 2 || strings.Trim(s.Country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
-		return src.fail(subject.join("country"), "must be two capital letters (ISO 3166), as in CH")
-	}
-	return nil
-}
-
-func (k *Keyset) checkToken(src *source, at path, tokens map[string]Token) error {
+// checkToken fills in which token it is, where that is clear.
+func checkToken(src *source, at path, token *string, tokens map[string]Token) error {
 	names := slices.Sorted(maps.Keys(tokens))
-	_, named := tokens[k.Token]
+	_, named := tokens[*token]
 	_, usual := tokens[DefaultToken]
 	switch {
-	case k.Token == "" && len(names) == 1:
-		k.Token = names[0]
-	case k.Token == "" && usual:
-		k.Token = DefaultToken
-	case k.Token == "":
+	case *token == "" && len(names) == 1:
+		*token = names[0]
+	case *token == "" && usual:
+		*token = DefaultToken
+	case *token == "":
 		return src.fail(at, "token is missing, and no token is named %s; the tokens are %s", DefaultToken, join(names))
 	case !named:
 		return src.fail(at.join("token"), "is not the name of a token; the tokens are %s", join(names))

@@ -30,6 +30,16 @@ func (c *Config) namedKeys() (keys []namedKey) {
 	return keys
 }
 
+// keysOnce are all keys that the configuration names: a certificate authority's is no keyset's.
+func (c *Config) keysOnce() (keys []namedKey) {
+	for _, name := range slices.Sorted(maps.Keys(c.CertificateAuthorities)) {
+		a := c.CertificateAuthorities[name]
+		at := root.join("certificate_authorities").join(name)
+		keys = append(keys, namedKey{at: at, token: a.Token, StaticRef: &StaticRef{Label: a.Label, ID: a.ID}})
+	}
+	return append(keys, c.namedKeys()...)
+}
+
 // checkOnce refuses a key that is named twice, for it has one purpose and one life.
 func (c *Config) checkOnce(src *source) error {
 	// one is a token, a label and an id; with any, every key that has them.
@@ -38,7 +48,7 @@ func (c *Config) checkOnce(src *source) error {
 		any              bool
 	}
 	seen := map[one]path{}
-	for _, k := range c.namedKeys() {
+	for _, k := range c.keysOnce() {
 		label, id := k.Label, string(k.ID)
 		exact, byLabel, byID := one{k.token, label, id, false}, one{k.token, label, "", true}, one{k.token, "", id, true}
 		alike := []one{exact, {k.token, label, "", false}, {k.token, "", id, false}}

@@ -41,6 +41,9 @@ type Config struct {
 	// PublicURL is what the world calls listen.public: http or https, without a slash at
 	// its end. Left out: http:// and the address of listen.public.
 	PublicURL string `yaml:"public_url"`
+	// CertificateAuthorities by name, for keysets whose certificates they issue. A name is of letters,
+	// digits, "." "_" "-", at most 63. Left out: none.
+	CertificateAuthorities map[string]CertificateAuthority `yaml:"certificate_authorities"`
 	// Keysets by name; at least one. A name is of letters, digits, "." "_" "-", at most 63;
 	// "audit" is reserved.
 	Keysets map[string]Keyset `yaml:"keysets"`

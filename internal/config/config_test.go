@@ -62,7 +62,7 @@ func TestDefaults(t *testing.T) {
 		Keysets: map[string]Keyset{"k": {
 			Purpose: JWT, Issuer: "i", Mode: Dynamic, Token: "default", Keys: []keyspec.Spec{keyspec.P256},
 			Header: Header{KID: true}, ClientAssertion: ClientAssertion{MaxLifetime: 5 * time.Minute, Typ: TypJWT, Audience: AudienceString},
-			Publish: Publish{X5T: true}, Certificate: Certificate{Issuer: NoCertificate},
+			Publish: Publish{X5T: true}, Certificate: Certificate{Issuer: NoCertificate, Root: DropRoot},
 		}},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -293,7 +293,7 @@ func TestLoadErrors(t *testing.T) {
 	if err := os.WriteFile(path, []byte("toke: 1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	want := path + ":1:1: toke: is not a field; the fields here are token, tokens, store, audit, listen, public_url, keysets, callers"
+	want := path + ":1:1: toke: is not a field; the fields here are token, tokens, store, audit, listen, public_url, certificate_authorities, keysets, callers"
 	if _, err := Load(path, Options{}); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

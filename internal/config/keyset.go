@@ -59,6 +59,8 @@ type Keyset struct {
 	// Certificate says what certificates the keys have. Left out: none, and no x5c. Static
 	// keysets have none; each of their keys may have a chain.
 	Certificate Certificate `yaml:"certificate"`
+	// Discovery has the keyset's discovery document served below public_url. Left out: there is none.
+	Discovery *Discovery `yaml:"discovery"`
 }
 
 func (k *Keyset) setDefaults() { k.Mode = Dynamic }
@@ -138,37 +140,3 @@ type Publish struct {
 }
 
 func (p *Publish) setDefaults() { p.X5T = true }
-
-// Certificate says what certificates the keys of a keyset have.
-type Certificate struct {
-	// Issuer is self, each certificate signed by its own key, or none. Required. Enc keysets have
-	// none, for a key that decrypts cannot sign.
-	Issuer CertificateIssuer `yaml:"issuer"`
-	// Subject of the certificates. Required for self; the common name is generated.
-	Subject Subject `yaml:"subject"`
-}
-
-func (c *Certificate) setDefaults() { c.Issuer = NoCertificate }
-
-// CertificateIssuer is who signs the certificates.
-type CertificateIssuer string
-
-// The certificate issuers.
-const (
-	SelfSigned    CertificateIssuer = "self"
-	NoCertificate CertificateIssuer = "none"
-)
-
-// Subject is the part of a certificate's name that does not change from key to key.
-type Subject struct {
-	// Organization, at most 64 characters. Required.
-	Organization string `yaml:"organization"`
-	// OrganizationalUnit, at most 64 characters. Left out: not in the name.
-	OrganizationalUnit string `yaml:"organizational_unit"`
-	// Locality, at most 128 characters. Left out: not in the name.
-	Locality string `yaml:"locality"`
-	// Province or state, at most 128 characters. Left out: not in the name.
-	Province string `yaml:"province"`
-	// Country, two capital letters (ISO 3166). Required.
-	Country string `yaml:"country"`
-}

@@ -26,6 +26,9 @@ type Listen struct {
 	// Metrics is HOST:PORT of the metrics, or off, which is "" after Parse. Left out:
 	// 127.0.0.1:9090.
 	Metrics string `yaml:"metrics"`
+	// StatusPlan has the status page, which is beside the metrics, show what will happen to each keyset
+	// and when. Left out: false.
+	StatusPlan bool `yaml:"status_plan"`
 }
 
 func (l *Listen) setDefaults() {

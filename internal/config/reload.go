@@ -7,7 +7,7 @@ import (
 )
 
 // reloadable are the fields that a running daemon takes over.
-var reloadable = []string{"public_url", "keysets", "callers"}
+var reloadable = []string{"public_url", "certificate_authorities", "keysets", "callers"}
 
 // NeedsRestart names what differs from old and cannot be changed while the daemon runs, as
 // the file names it: "listen", "tokens.main". None: all that differs can be taken over.

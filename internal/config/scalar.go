@@ -15,6 +15,7 @@ import (
 	"keysetd.example/internal/audit"
 	"keysetd.example/internal/jwa"
 	"keysetd.example/internal/keyspec"
+	"keysetd.example/jwks/x5c"
 	"keysetd.example/rotation"
 	"keysetd.example/signing/policy"
 )
@@ -44,7 +45,9 @@ var scalars = map[reflect.Type]scalar{
 	reflect.TypeFor[Mode]():                    {"", oneOf("", Dynamic, Static)},
 	reflect.TypeFor[AssertionTyp]():            {"", oneOf("", TypJWT, TypClientAuthentication)},
 	reflect.TypeFor[AudienceForm]():            {"", oneOf("", AudienceString, AudienceArray)},
-	reflect.TypeFor[CertificateIssuer]():       {"", oneOf("ca external", SelfSigned, NoCertificate)},
+	reflect.TypeFor[RootPolicy]():              {"", oneOf("", DropRoot, KeepRoot)},
+	reflect.TypeFor[x5c.Usage]():               {"", func(s string) (any, error) { return x5c.Usage(s), nil }},
+	reflect.TypeFor[CertificateIssuer]():       {"", oneOf("external", SelfSigned, IssuedByCA, NoCertificate)},
 }
 
 func erase[T any](parse func(string) (T, error)) func(string) (any, error) {

@@ -2,24 +2,60 @@ package daemon
 
 import (
 	"context"
+	"fmt"
+	"time"
 
+	"keysetd.example/hsm"
 	"keysetd.example/internal/config"
 	"keysetd.example/jwks/x5c"
 	"keysetd.example/rotation"
 )
 
 // certify issues the chain that a keyset's configuration asks for, the one in force then.
-func certify(inForce func() *config.Config) func(context.Context, rotation.CertRequest) ([][]byte, error) {
-	return func(_ context.Context, req rotation.CertRequest) ([][]byte, error) {
-		c := inForce().Keysets[req.Keyset].Certificate
-		if c.Issuer != config.SelfSigned {
-			return nil, nil
-		}
-		return x5c.SelfSigned(x5c.Request{
+func (ts tokens) certify(inForce func() *config.Config) func(context.Context, rotation.CertRequest) ([][]byte, error) {
+	return func(ctx context.Context, req rotation.CertRequest) ([][]byte, error) {
+		cfg := inForce()
+		c := cfg.Keysets[req.Keyset].Certificate
+		asked := x5c.Request{
 			Subject:    x5c.Subject(c.Subject),
 			CommonName: x5c.CommonName(req.Keyset, req.KID),
 			NotBefore:  req.NotBefore,
 			NotAfter:   req.NotAfter,
-		}, req.Signer)
+			Usages:     c.Usages,
+			Encrypts:   cfg.Keysets[req.Keyset].Purpose == config.Enc,
+		}
+		switch c.Issuer {
+		case config.SelfSigned:
+			return x5c.SelfSigned(asked, req.Signer)
+		case config.IssuedByCA:
+			chain, err := ts.issue(ctx, cfg.CertificateAuthorities[c.CA], c.Root, asked, req)
+			if err != nil {
+				return nil, fmt.Errorf("certificate authority %s: %w", c.CA, err)
+			}
+			return chain, nil
+		}
+		return nil, nil
 	}
+}
+
+// issue has an authority whose key is on a token certify a key.
+func (ts tokens) issue(ctx context.Context, a config.CertificateAuthority, root config.RootPolicy, asked x5c.Request, req rotation.CertRequest) ([][]byte, error) {
+	ca, err := a.CA(root)
+	if err != nil {
+		return nil, err
+	}
+	token, err := ts.named(a.Token)
+	if err != nil {
+		return nil, err
+	}
+	key, err := token.Key(hsm.Ref{ID: a.ID, Label: a.Label}, ca.Certificate.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	ca.Signer = key.Signer(ctx)
+	chain, err := x5c.Issue(asked, req.Public, ca)
+	if err != nil {
+		return nil, err
+	}
+	return chain, x5c.Check(chain, req.Public, time.Now())
 }

@@ -73,7 +73,7 @@ func keysetChanges(old, now config.Keyset) (list []string) {
 	if old.ClientAssertion != now.ClientAssertion {
 		list = append(list, "client_assertion is changed")
 	}
-	if old.Certificate != now.Certificate {
+	if !reflect.DeepEqual(old.Certificate, now.Certificate) {
 		list = append(list, "certificate is changed: for keys that are made from now on")
 	}
 	return list

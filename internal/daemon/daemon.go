@@ -20,7 +20,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"keysetd.example/hsm"
-	"keysetd.example/internal/audit"
 	"keysetd.example/internal/config"
 	"keysetd.example/internal/keyspec"
 	"keysetd.example/jwks"
@@ -64,7 +63,7 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 		return err
 	}
 	seal := new(sealer)
-	trail, err := audit.Open(cfg.Audit.Path, audit.Options{Sync: cfg.Audit.Sync, Sealer: seal, Installation: db.Installation(), Logger: log})
+	trail, err := openTrail(cfg, db.Installation(), seal, log)
 	if err != nil {
 		return err
 	}
@@ -103,7 +102,7 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 	able := func() bool { return canSign(p.config(), manager.Snapshot()) && p.allShown() && p.allDecrypt() }
 	p.pages = jwks.NewPages(func() bool { return able() && ts.up() }) // asked once the doors are open
 	mc := managerConfig(cfg, db, ts, log)
-	mc.Certify, mc.Publish, mc.Drain, mc.KeepRevocations, mc.Metrics = certify(p.config), p.publish, p.drain, revoked.keep, m.rotation
+	mc.Certify, mc.Publish, mc.Drain, mc.KeepRevocations, mc.Metrics = ts.certify(p.config), p.publish, p.drain, revoked.keep, m.rotation
 	if manager, err = rotation.NewManager(mc); err != nil {
 		return err
 	}
@@ -120,7 +119,11 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := trail.Register(registry); err != nil {
+		return err
+	}
 
+	p.proveFirst(ctx)
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var background sync.WaitGroup
 	defer background.Wait()
@@ -147,7 +150,13 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 		servers[ls.public] = jwks.NewServer(p.pages, log)
 	}
 	if ls.metrics != nil {
-		servers[ls.metrics] = newMetricsServer(prometheus.Gatherers{registry, ts.workers()}, log)
+		view := statusView{time.Now(), func() bool { return able() && ts.up() }, ts.status, service, manager}
+		page, err := view.page(m, cfg.Listen.StatusPlan)
+		if err != nil {
+			return err
+		}
+		background.Go(func() { page.Run(running) })
+		servers[ls.metrics] = newMetricsServer(prometheus.Gatherers{registry, ts.workers()}, page, log)
 	}
 	return serveUntil(ctx, log, servers)
 }

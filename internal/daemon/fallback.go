@@ -32,8 +32,8 @@ func (p *publisher) whole(k *rotation.Keyset, cfg *config.Config, rights *policy
 		return shown{}, err
 	}
 	m = m.asTokensAre()
-	if m.page != nil {
-		if _, err := jwks.NewSet([]jwks.Keyset{{Name: k.Name, JWKS: m.page}}); err != nil {
+	if m.pages.JWKS != nil {
+		if _, err := jwks.NewSet([]jwks.Keyset{m.pages}); err != nil {
 			return shown{}, err
 		}
 	}
@@ -50,8 +50,8 @@ func fallBack(k *rotation.Keyset, ks config.Keyset, why error, now time.Time) sh
 	out := silent(k, ks, now)
 	out.fellBack = fmt.Sprintf("the keyset cannot be shown as it is, so it does not sign, and its page is without certificates: %v", why)
 	var err error
-	if out.page, err = plainPage(k, ks); err != nil {
-		out.page, out.fellBack = nil, fmt.Sprintf("the keyset cannot be shown, so it does not sign and has no page: %v", why)
+	if out.pages, err = plainPage(k, ks); err != nil {
+		out.pages, out.fellBack = jwks.Keyset{}, fmt.Sprintf("the keyset cannot be shown, so it does not sign and has no page: %v", why)
 		if err.Error() != why.Error() {
 			out.fellBack += fmt.Sprintf("; without certificates: %v", err)
 		}
@@ -61,21 +61,21 @@ func fallBack(k *rotation.Keyset, ks config.Keyset, why error, now time.Time) sh
 
 // plainPage is a page of keys alone. A key that was revoked is on none, whatever else the
 // document says (invariant 6).
-func plainPage(k *rotation.Keyset, ks config.Keyset) (*jwks.Page, error) {
+func plainPage(k *rotation.Keyset, ks config.Keyset) (jwks.Keyset, error) {
 	keys, err := published(k)
 	if err != nil {
-		return nil, err
+		return jwks.Keyset{}, err
 	}
 	revoked := revokedKIDs(k.Document)
 	keys = slices.DeleteFunc(keys, func(key jwks.Key) bool { return slices.Contains(revoked, key.KID) })
 	for i := range keys {
 		keys[i].Chain = nil
 	}
-	made, err := pageOf(keys, max(k.MaxAge(), time.Second), k, ks)
-	if err != nil || made == nil {
-		return nil, err
+	made, _, err := pagesOf(keys, max(k.MaxAge(), time.Second), k, ks)
+	if err != nil || made.JWKS == nil {
+		return jwks.Keyset{}, err
 	}
-	_, err = jwks.NewSet([]jwks.Keyset{{Name: k.Name, JWKS: made}})
+	_, err = jwks.NewSet([]jwks.Keyset{made})
 	return made, err
 }
 

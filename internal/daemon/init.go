@@ -56,7 +56,7 @@ func Init(ctx context.Context, cfg *config.Config, beside bool, log *slog.Logger
 		}
 	}
 	mc := managerConfig(cfg, db, ts, log)
-	mc.Certify = certify(func() *config.Config { return cfg })
+	mc.Certify = ts.certify(func() *config.Config { return cfg })
 	mc.Publish = func(*rotation.Snapshot) error { return nil } // nobody looks yet
 	manager, err := rotation.NewManager(mc)
 	if err != nil {

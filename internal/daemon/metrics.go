@@ -106,9 +106,10 @@ func label(f *dto.MetricFamily, token string) {
 	}
 }
 
-// newMetricsServer serves the page for Prometheus.
-func newMetricsServer(r prometheus.Gatherer, log *slog.Logger) *http.Server {
+// newMetricsServer serves the page for Prometheus, and the one for people.
+func newMetricsServer(r prometheus.Gatherer, status http.Handler, log *slog.Logger) *http.Server {
 	mux := http.NewServeMux()
+	mux.Handle("/", status)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{
 		ErrorLog:            slog.NewLogLogger(log.Handler(), slog.LevelError),
 		MaxRequestsInFlight: 4,

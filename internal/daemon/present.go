@@ -19,7 +19,7 @@ import (
 
 // shown is one keyset as both sides see it.
 type shown struct {
-	page    *jwks.Page // nil where none is served
+	pages   jwks.Keyset // JWKS is nil where none is served
 	signing signing.Keyset
 	problem string     // that rotation has with it
 	keys    []tokenKey // that sign or decrypt
@@ -47,7 +47,7 @@ func (p *publisher) present(k *rotation.Keyset, cfg *config.Config, now time.Tim
 		}
 	}
 	var err error
-	out.page, err = page(k, ks)
+	out.pages, err = pages(k, ks, cfg.PublicURL)
 	return out, err
 }
 
@@ -109,28 +109,42 @@ func (p *publisher) sign(out *shown, k *rotation.Keyset) error {
 	return nil
 }
 
-// page is the JWKS of a keyset. There is none before the first keys: what a verifier
+// pages are the public pages of a keyset. It has no JWKS before the first keys: what a verifier
 // could cache would be a body without them, and they sign at once (invariant 1). Once there was
 // one, it says also that there are no keys: a verifier that got an error instead would
 // trust those that it had. A keyset that decrypts has none without a key to encrypt to.
-func page(k *rotation.Keyset, ks config.Keyset) (*jwks.Page, error) {
+func pages(k *rotation.Keyset, ks config.Keyset, publicURL string) (jwks.Keyset, error) {
 	keys, err := published(k)
 	if err != nil {
-		return nil, err
+		return jwks.Keyset{}, err
 	}
-	return pageOf(keys, k.MaxAge(), k, ks)
+	made, opts, err := pagesOf(keys, k.MaxAge(), k, ks)
+	if err != nil || made.JWKS == nil {
+		return jwks.Keyset{}, err
+	}
+	if made.Certificates, err = jwks.NewCertificates(k.Name, keys, opts); err != nil {
+		return jwks.Keyset{}, err
+	}
+	if ks.Discovery != nil {
+		made.Discovery, err = jwks.NewDiscovery(jwks.Discovery{Keyset: k.Name, Issuer: ks.Issuer, PublicURL: publicURL, Members: ks.Discovery.Members()}, keys, opts)
+	}
+	return made, err
 }
 
-func pageOf(keys []jwks.Key, maxAge time.Duration, k *rotation.Keyset, ks config.Keyset) (*jwks.Page, error) {
+// pagesOf is the JWKS alone, and by what it was made.
+func pagesOf(keys []jwks.Key, maxAge time.Duration, k *rotation.Keyset, ks config.Keyset) (made jwks.Keyset, opts jwks.Options, err error) {
+	made.Name = k.Name
 	if len(keys) == 0 && (!inService(k) || k.Policy.Encrypts() || k.Document.StaleUntil.IsZero()) {
-		return nil, nil
+		return made, opts, nil
 	}
-	return jwks.NewDocument(keys, jwks.Options{
+	opts = jwks.Options{
 		Algorithms: k.Document.PublishedAlgorithms(),
 		X5T:        ks.Publish.X5T || ks.Purpose == "", // without a configuration as by default
 		MaxAge:     maxAge,
 		FreshUntil: k.FreshUntil(),
-	})
+	}
+	made.JWKS, err = jwks.NewDocument(keys, opts)
+	return made, opts, err
 }
 
 // published are the keys on the page. What each is for, its own record tells, also where no
@@ -146,7 +160,7 @@ func published(k *rotation.Keyset) (keys []jwks.Key, err error) {
 			if err != nil {
 				return nil, fmt.Errorf("generation %d, key %s in the store: %w", g.Number, key.KID, err)
 			}
-			keys = append(keys, jwks.Key{KID: key.KID, Public: pub, Use: use, Chain: key.Chain})
+			keys = append(keys, jwks.Key{KID: key.KID, Public: pub, Use: use, Chain: key.Chain, Active: g.State == rotation.Active})
 		}
 	}
 	return keys, nil

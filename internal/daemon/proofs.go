@@ -59,7 +59,17 @@ const (
 	// proveAgain is when keys of which nothing could be found out are probed again. A token that comes
 	// back is not waited for: it rings.
 	proveAgain = 10 * time.Second
+	// firstProof is how long the doors stay closed at a start for keys to be proven.
+	firstProof = 2 * time.Second
 )
+
+// proveFirst proves what it can before somebody asks: those who were there before a restart are to
+// be served after it. A token that takes longer is not waited for.
+func (p *publisher) proveFirst(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, firstProof)
+	defer cancel()
+	p.prove(ctx)
+}
 
 // keepProving proves the keys that decrypt whenever something new is shown or heard of a token, and
 // shows what is proven.

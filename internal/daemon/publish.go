@@ -168,8 +168,8 @@ func (p *publisher) show(s *rotation.Snapshot, by force, strictly bool) error {
 			}
 		}
 		made[k] = m
-		if m.page != nil {
-			pages = append(pages, jwks.Keyset{Name: name, JWKS: m.page})
+		if m.pages.JWKS != nil {
+			pages = append(pages, m.pages)
 		}
 		keysets = append(keysets, m.signing)
 	}

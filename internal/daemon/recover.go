@@ -160,7 +160,7 @@ func provenObject(ctx context.Context, t *hsm.Token, o hsm.Object, all []hsm.Obj
 // certifyAgain gives the keys that have proven themselves new certificates, where the
 // keyset's keys sign their own.
 func (ts tokens) certifyAgain(ctx context.Context, cfg *config.Config, r rotation.RebuildRequest, keysets []rotation.RebuiltKeyset) error {
-	certify := certify(func() *config.Config { return cfg })
+	certify := ts.certify(func() *config.Config { return cfg })
 	proven := map[string]bool{}
 	for name, objects := range r.Objects {
 		for _, o := range objects {

@@ -35,18 +35,29 @@ type sealKey struct {
 	key tokenKey
 }
 
-// show takes over the reserved keyset as rotation has it now. The key that signs comes first, then
-// the one that will: the first vouches for the second.
+// show takes over the reserved keyset as rotation has it now. Where that fails nothing seals: the
+// keys of before may have been revoked.
 func (s *sealer) show(k *rotation.Keyset) error {
+	shown, err := s.of(k)
+	if err != nil {
+		shown = new(sealKeys)
+	}
+	s.keys.Store(shown)
+	return err
+}
+
+// of finds the keys of a keyset. The key that signs comes first, then the one that will: the first
+// vouches for the second.
+func (s *sealer) of(k *rotation.Keyset) (*sealKeys, error) {
 	shown := new(sealKeys)
 	for _, key := range k.Signing {
 		handle, err := s.key(key)
 		if err != nil {
-			return fmt.Errorf("key %s: %w", key.KID, err)
+			return nil, fmt.Errorf("key %s: %w", key.KID, err)
 		}
 		pub, err := x509.ParsePKIXPublicKey(key.Public)
 		if err != nil {
-			return fmt.Errorf("key %s in the store: %w", key.KID, err)
+			return nil, fmt.Errorf("key %s in the store: %w", key.KID, err)
 		}
 		shown.public = append(shown.public, pub)
 		if alg, ok := offered(key, handle); ok && shown.active == nil {
@@ -57,13 +68,12 @@ func (s *sealer) show(k *rotation.Keyset) error {
 		for _, key := range pending.Keys {
 			pub, err := x509.ParsePKIXPublicKey(key.Public)
 			if err != nil {
-				return fmt.Errorf("key %s in the store: %w", key.KID, err)
+				return nil, fmt.Errorf("key %s in the store: %w", key.KID, err)
 			}
 			shown.public = append(shown.public, pub)
 		}
 	}
-	s.keys.Store(shown)
-	return nil
+	return shown, nil
 }
 
 // offered is the first algorithm that the key's token is not known to lack.
@@ -98,6 +108,9 @@ func (s *sealer) Seal(ctx context.Context, payload []byte) (string, error) {
 	jws, err := signer.Sign(payload)
 	if err != nil {
 		return "", err
+	}
+	if now := s.keys.Load(); now.active == nil || now.active.jwk.KeyID != k.active.jwk.KeyID {
+		return "", errors.New("its key was replaced while it signed, and may be revoked")
 	}
 	return jws.CompactSerialize()
 }

@@ -2,12 +2,14 @@ package daemon
 
 import (
 	"crypto"
+	"crypto/rsa"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"keysetd.example/internal/audit"
 	"keysetd.example/internal/config"
@@ -165,7 +167,11 @@ func TestEmergencySuccession(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if found := (audit.Kind)(""); r.Fault != nil && r.Fault.Kind != c.want || r.Fault == nil && c.want != found {
+		found := audit.Kind("")
+		if r.Fault != nil {
+			found = r.Fault.Kind
+		}
+		if found != c.want {
 			t.Errorf("trusting %v: %v, want %q", c.kids, r.Fault, c.want)
 		}
 	}
@@ -200,9 +206,32 @@ func TestNothingSeals(t *testing.T) {
 	}
 }
 
+// pssAlone is an RSA key whose token has PSS alone.
+type pssAlone struct{ tokenKey }
+
+func (pssAlone) Unsupported(opts crypto.SignerOpts) bool {
+	_, pss := opts.(*rsa.PSSOptions)
+	return !pss
+}
+
 // TestSealsByWhatTheTokenHas: where the token lacks an algorithm of the key's, the next one signs.
 func TestSealsByWhatTheTokenHas(t *testing.T) {
-	lacks := func(algs ...string) *crypto.SignerOpts { _ = algs; return nil }
-	_ = lacks
-	_ = time.Now
+	s := newSealed(t)
+	s.seal.key = func(k rotation.Key) (tokenKey, error) {
+		key, err := s.key(k)
+		return pssAlone{key}, err
+	}
+	s.audit(s.of(1, rotation.Active, keyspec.RSA2048))
+	compact, err := s.seal.Seal(t.Context(), []byte("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	jws, err := jose.ParseSignedCompact(compact, []jose.SignatureAlgorithm{jose.PS256})
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := jws.Signatures[0].Protected
+	if _, err := jws.Verify(s.world.Keys[keyspec.RSA2048].Public); err != nil || header.KeyID != s.kid(keyspec.RSA2048) || header.ExtraHeaders["typ"] != audit.CheckpointType {
+		t.Errorf("%v: %+v", err, header)
+	}
 }

@@ -73,6 +73,24 @@ func tokenConfig(cfg *config.Config, name string, tc config.Token, known serials
 	return c
 }
 
+// TokenFor begins as every command does that may log in, and returns a token as the daemon would use it. The
+// store may be open in a daemon; the latest login tells as well which token is meant.
+func TokenFor(cfg *config.Config, name string) (hsm.Config, error) {
+	if _, err := enter(cfg); err != nil {
+		return hsm.Config{}, err
+	}
+	c := tokenConfig(cfg, name, cfg.Tokens[name], nil, nil, slog.New(slog.DiscardHandler), func() {})
+	c.Sessions, c.Verify = 1, hsm.VerifyAll
+	c.Serial = func() string {
+		serial, err := c.Marker.ProvenSerial()
+		if err != nil {
+			return "unreadable" // matches no token: nobody logs in to what may be another one
+		}
+		return serial
+	}
+	return c, nil
+}
+
 // marker of a token's PIN. It lies beside the store, so that every command with the same
 // configuration finds it (invariant 9).
 func marker(cfg *config.Config, token string) *hsm.PINMarker {

@@ -80,11 +80,11 @@ func (g *language) arrive(ctx context.Context, c *conn, name string) (context.Co
 	case m.operation == "":
 		places, first = g.places.visits, g.config.VisitTimeout
 	}
-	if stranger := !g.config.Service.Knows(c.caller); stranger {
+	if _, known := g.config.Service.Identity(c.caller); !known {
 		places = g.places.strange
 	}
 	a.visit = places != g.places.begun
-	a.place = places.hold(c.caller.UID)
+	a.place = places.hold(identity(g.config.Service, c.caller))
 	if refused := a.place.more(1); refused != nil {
 		c.streams.answered()
 		if m.operation == "" {
@@ -144,7 +144,7 @@ func (g *language) answer(m grpc.MethodDesc, srv any, ss grpc.ServerStream) erro
 	if err != nil {
 		return err
 	}
-	taken := g.places.bodies.hold(c.caller.UID)
+	taken := g.places.bodies.hold(identity(g.config.Service, c.caller))
 	defer taken.free()
 	reply, err := m.Handler(srv, ss.Context(), func(into any) error { return g.receive(ss, c, taken, into) }, g.unary)
 	if err != nil {
@@ -160,16 +160,18 @@ func (g *language) receive(ss grpc.ServerStream, c *conn, taken *hold, into any)
 	if !ok {
 		return errNoCaller
 	}
+	name, _ := grpc.MethodFromServerStream(ss)
+	operation := methods[name].operation
 	if !a.visit {
 		soon, cancel := context.WithTimeout(ss.Context(), g.config.BodyTimeout/2) // so that it can be told
 		defer cancel()
-		name, _ := grpc.MethodFromServerStream(ss)
 		if refused := taken.wait(soon, maxMessage); refused != nil {
-			return g.refuse(ss.Context(), c, methods[name].operation, refused)
+			c.streams.answered()
+			return g.refuse(ss.Context(), c, operation, refused)
 		}
 	}
 	if err := ss.RecvMsg(into); err != nil {
-		return err
+		return g.unread(ss.Context(), c, operation, err)
 	}
 	a.arrived()
 	if message, ok := into.(proto.Message); ok {
@@ -193,7 +195,7 @@ func (w watch) RecvMsg(into any) error {
 	if !ok {
 		return errNoCaller
 	}
-	place := w.g.places.watches.hold(a.place.uid)
+	place := w.g.places.watches.hold(a.place.id)
 	if refused := place.more(1); refused != nil {
 		return refused
 	}

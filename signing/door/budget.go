@@ -5,26 +5,28 @@ import (
 	"sync"
 
 	v1 "keysetd.example/api/v1"
+	"keysetd.example/signing/policy"
 )
 
 // budget is something that the callers of the door share: memory, or places.
 type budget struct {
 	what string // as callers are told
 	all  int64  // what there is
-	each int64  // what one user may have of it, at most
+	each int64  // what one may have of it, at most
 
 	mu      sync.Mutex
-	taken   map[uint32]int64 // never 0
+	taken   map[policy.Identity]int64 // never 0
 	total   int64
+	groups  int64         // of total, what groups have
 	changed chan struct{} // closed when something is given back; nil while nobody waits
 }
 
 func newBudget(what string, all, each int64) *budget {
-	return &budget{what: what, all: all, each: each, taken: map[uint32]int64{}}
+	return &budget{what: what, all: all, each: each, taken: map[policy.Identity]int64{}}
 }
 
-// room judges whether a user who has so much may take n more. Beside a fixed bound, nobody may come
-// to have more than then stays free for the others. So there is always room for who is modest: users
+// room judges whether one who has so much may take n more. Beside a fixed bound, nobody may come
+// to have more than then stays free for the others. So there is always room for who is modest: those
 // who each have a quarter leave a quarter, and each one after them at least half of what it found.
 func room(all, each, total, has, n int64) (ok, own bool) {
 	if has+n > each {
@@ -33,15 +35,36 @@ func room(all, each, total, has, n int64) (ok, own bool) {
 	return has+n <= all-total-n, false
 }
 
+// room judges whether id may take n more. Half of what there is are groups' not to have, so that users who
+// have a rule of their own share that among themselves.
+func (b *budget) room(id policy.Identity, n int64) (ok, own bool) {
+	ok, own = room(b.all, b.each, b.total, b.taken[id], n)
+	if ok && !id.Alone() {
+		ok, _ = room(b.all/2, b.each, b.groups, b.taken[id], n)
+	}
+	return ok, own
+}
+
+// move counts n more for id, or with n below 0 fewer.
+func (b *budget) move(id policy.Identity, n int64) {
+	b.total += n
+	if !id.Alone() {
+		b.groups += n
+	}
+	if b.taken[id] += n; b.taken[id] == 0 {
+		delete(b.taken, id)
+	}
+}
+
 // hold is what one request has of a budget.
 type hold struct {
 	budget *budget
-	uid    uint32
+	id     policy.Identity
 	taken  int64 // under budget.mu
 	freed  bool
 }
 
-func (b *budget) hold(uid uint32) *hold { return &hold{budget: b, uid: uid} }
+func (b *budget) hold(id policy.Identity) *hold { return &hold{budget: b, id: id} }
 
 // more takes n more, or says why not.
 func (h *hold) more(n int64) *v1.Error {
@@ -52,17 +75,20 @@ func (h *hold) more(n int64) *v1.Error {
 
 func (h *hold) take(n int64) *v1.Error {
 	b := h.budget
-	switch ok, own := room(b.all, b.each, b.total, b.taken[h.uid], n); {
+	switch ok, own := b.room(h.id, n); {
 	case own:
-		return &v1.Error{Reason: v1.RateLimited, RetryAfterMillis: 1000, Detail: "your user has too many " + b.what + " at once; wait for some to end before you send more"}
+		who := "your user has"
+		if !h.id.Alone() {
+			who = "all that come by caller " + h.id.Rule + " together have"
+		}
+		return &v1.Error{Reason: v1.RateLimited, RetryAfterMillis: 1000, Detail: who + " too many " + b.what + " at once; wait for some to end before you send more"}
 	case !ok:
 		return &v1.Error{Reason: v1.Overloaded, RetryAfterMillis: 1000, Detail: "all callers together have too many " + b.what + " at once; try again soon"}
 	case h.freed:
 		return nil // its request has ended
 	}
 	h.taken += n
-	b.taken[h.uid] += n
-	b.total += n
+	b.move(h.id, n)
 	return nil
 }
 
@@ -98,10 +124,7 @@ func (h *hold) keep(n int64) {
 		return
 	}
 	h.taken -= back
-	b.total -= back
-	if b.taken[h.uid] -= back; b.taken[h.uid] == 0 {
-		delete(b.taken, h.uid)
-	}
+	b.move(h.id, -back)
 	if b.changed != nil {
 		close(b.changed)
 		b.changed = nil

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	v1 "keysetd.example/api/v1"
+	"keysetd.example/signing/policy"
 )
 
 func TestRoom(t *testing.T) {
@@ -30,6 +31,10 @@ func TestRoom(t *testing.T) {
 func TestBudgetHolds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := newBudget("things", 640, 160)
+		identities := []policy.Identity{group("a"), group("b"), group("c"), group("d"), group("e"), group("f")}
+		for uid := range uint32(12) {
+			identities = append(identities, user(uid))
+		}
 		holds := map[int]*hold{}
 		for i := range rapid.IntRange(1, 100).Draw(t, "steps") {
 			switch rapid.IntRange(0, 3).Draw(t, "step") {
@@ -45,27 +50,39 @@ func TestBudgetHolds(t *testing.T) {
 					break
 				}
 			default:
-				h := b.hold(rapid.Uint32Range(0, 20).Draw(t, "uid"))
+				h := b.hold(identities[rapid.IntRange(0, len(identities)-1).Draw(t, "who")])
 				h.more(rapid.Int64Range(0, 200).Draw(t, "n"))
 				holds[i] = h
 			}
 			var total int64
-			users := map[uint32]int64{}
+			groups := int64(0)
+			users := map[policy.Identity]int64{}
 			for _, h := range holds {
 				total += h.taken
-				users[h.uid] += h.taken
-				if users[h.uid] > b.each {
-					t.Fatalf("uid %d has %d", h.uid, users[h.uid])
+				if !h.id.Alone() {
+					groups += h.taken
+				}
+				users[h.id] += h.taken
+				if users[h.id] > b.each {
+					t.Fatalf("%+v has %d", h.id, users[h.id])
 				}
 			}
 			if total != b.total || total > b.all {
 				t.Fatalf("%d of %d are held", b.total, total)
 			}
-			small := b.hold(99)
+			if groups != b.groups || groups >= b.all/2 {
+				t.Fatalf("groups hold %d, counted as %d", groups, b.groups)
+			}
+			small := b.hold(user(99))
 			if free := b.all - total; free == 0 || small.more(min(free/2, b.each)) != nil {
 				t.Fatalf("a newcomer has no half of what %d of %d leave", total, b.all)
 			}
 			small.free()
+			join := b.hold(group("z"))
+			if n := min((b.all-total)/2, (b.all/2-groups)/2, b.each); join.more(n) != nil {
+				t.Fatalf("a new group has no %d where all have %d and groups %d", n, total, groups)
+			}
+			join.free()
 		}
 	})
 }
@@ -75,7 +92,7 @@ func TestGreedLeavesHalf(t *testing.T) {
 	b := newBudget("bytes", 64<<20, 16<<20)
 	for uid := range uint32(12) {
 		free := b.all - b.total
-		h := b.hold(uid)
+		h := b.hold(user(uid))
 		for h.more(1<<10) == nil {
 		}
 		if left := b.all - b.total; left < free/2 {
@@ -87,10 +104,29 @@ func TestGreedLeavesHalf(t *testing.T) {
 	}
 }
 
+// However greedy groups are, and with as many users as they like, a user with a rule of its own has room for
+// the longest message over gRPC, and for as much as any.
+func TestGroupsLeaveHalf(t *testing.T) {
+	b := newBudget("bytes", maxBodies, maxBodiesOfOne)
+	for i := range 20 {
+		h := b.hold(group(string(rune('a' + i))))
+		for _, n := range []int64{1 << 20, 64 << 10, 1 << 10, 1} {
+			for h.more(n) == nil {
+			}
+		}
+	}
+	if e := b.hold(user(4712)).more(maxBodiesOfOne); e != nil {
+		t.Error(e)
+	}
+	if e := b.hold(user(4713)).more(maxMessage); e != nil {
+		t.Error(e)
+	}
+}
+
 func TestWaitForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget("things", 100, 10)
-		first, second := b.hold(1), b.hold(1)
+		first, second := b.hold(user(1)), b.hold(user(1))
 		if e := first.more(10); e != nil {
 			t.Fatal(e)
 		}

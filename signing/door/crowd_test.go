@@ -100,7 +100,7 @@ func TestHalfSentBodies(t *testing.T) {
 		if _, err := io.WriteString(c, half); err != nil {
 			t.Fatal(err)
 		}
-		if total, most := server.bodies.held(); total > maxBodies || most > maxBodiesOfUID {
+		if total, most := server.bodies.held(); total > maxBodies || most > maxBodiesOfOne {
 			t.Fatalf("%d bytes are held, %d by one user", total, most)
 		}
 	}
@@ -193,7 +193,7 @@ func TestHalfSentMessages(t *testing.T) {
 		}
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // as many as may are being read
-		if _, most := server.bodies.held(); most+maxMessage > maxBodiesOfUID {
+		if _, most := server.bodies.held(); most+maxMessage > maxBodiesOfOne {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -203,7 +203,7 @@ func TestHalfSentMessages(t *testing.T) {
 	begun, _ := server.grpc.places.begun.held()
 	total, most := server.bodies.held()
 	t.Logf("a thousand half-sent messages: %d have begun, and hold %d bytes beside their windows", begun, total)
-	if begun > 512 || most > maxBodiesOfUID {
+	if begun > 512 || most > maxBodiesOfOne {
 		t.Errorf("%d have begun, and hold %d", begun, most)
 	}
 	go func() { uids <- 7002 }()

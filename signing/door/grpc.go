@@ -112,7 +112,7 @@ func (g *language) begin(ctx context.Context, info *tap.Info) (context.Context, 
 		return ctx, status.Error(codes.Unavailable, "the connection began more requests than it waited for")
 	}
 	m := methods[info.FullMethodName]
-	if m.operation != "" && m.operation != signing.OpWhoAmI && !g.config.Service.Knows(c.caller) {
+	if _, known := g.config.Service.Identity(c.caller); m.operation != "" && m.operation != signing.OpWhoAmI && !known {
 		// Over HTTP it would be refused before its body is read.
 		c.streams.answered()
 		return ctx, g.refuse(ctx, c, m.operation, &v1.Error{

@@ -85,7 +85,7 @@ func (s *Server) read(ctx context.Context, caller policy.Caller, op policy.Opera
 	if err := s.admit(ctx, caller, op, w, keyset); err != nil {
 		return err
 	}
-	taken := s.bodies.hold(caller.UID)
+	taken := s.bodies.hold(identity(s.config.Service, caller))
 	context.AfterFunc(r.Context(), taken.free) // when it has been answered
 	if err := b.decode(w, r, taken, req); err != nil {
 		return s.config.Service.Refuse(ctx, caller, op, keyset, err)

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"keysetd.example/signing"
 	"keysetd.example/signing/policy"
 )
 
@@ -36,9 +37,9 @@ func (a *activity) silentSince() (since time.Time, idle bool) {
 
 // entrance is where connections are let in by admission.
 type entrance struct {
-	knows   func(policy.Caller) bool
-	own     uint32 // the daemon's uid
-	metrics *Metrics
+	identify func(policy.Caller) (policy.Identity, bool)
+	own      uint32 // the daemon's uid
+	metrics  *Metrics
 
 	mu        sync.Mutex
 	admission *admission[*conn]
@@ -47,14 +48,14 @@ type entrance struct {
 // enter counts c in until it is closed, or reports that there is no place for it. It is judged
 // by the grants of now, which a reload may change: the next connection is judged by those.
 func (e *entrance) enter(c *conn) bool {
-	uid, class := c.caller.UID, e.class(c.caller)
+	id, class := e.place(c.caller)
 	c.release = sync.OnceFunc(func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		e.admission.leave(c, uid, class)
+		e.admission.leave(c, id, class)
 	})
 	e.mu.Lock()
-	entered, victim, evicted := e.admission.enter(c, uid, class)
+	entered, victim, evicted := e.admission.enter(c, id, class)
 	e.mu.Unlock()
 	if evicted {
 		e.metrics.refused.WithLabelValues(displaced).Inc()
@@ -66,14 +67,27 @@ func (e *entrance) enter(c *conn) bool {
 	return entered
 }
 
-func (e *entrance) class(caller policy.Caller) class {
+// place tells as whom the caller is counted, and in which class.
+func (e *entrance) place(caller policy.Caller) (policy.Identity, class) {
+	id, known := e.identify(caller)
 	switch {
 	case caller.UID == 0 || caller.UID == e.own:
-		return insider
-	case e.knows(caller):
-		return known
+		return policy.Identity{UID: caller.UID}, insider
+	case !known:
+		return policy.Identity{UID: caller.UID}, stranger
+	case id.Alone():
+		return id, service
 	}
-	return stranger
+	return id, member
+}
+
+// identity is as whom the caller is counted; a stranger as the user that it is.
+func identity(s *signing.Service, caller policy.Caller) policy.Identity {
+	id, known := s.Identity(caller)
+	if !known {
+		return policy.Identity{UID: caller.UID}
+	}
+	return id
 }
 
 // A connection over gRPC may have this many requests that it does not wait for before it is

@@ -37,8 +37,9 @@ type Config struct {
 	VisitTimeout time.Duration
 	// WatchTimeout is the same for a watch of the health service. Unset: 1 h.
 	WatchTimeout time.Duration
-	// ConnectionsPerUID is how many connections a user may have open who is granted something;
-	// one more is closed at once. Unset: 128.
+	// ConnectionsPerUID is how many connections a user may have open who is granted something, and all of a
+	// group together that are granted something only as such; one more is closed at once, or where
+	// several share them another of theirs that is idle. Unset: 128.
 	ConnectionsPerUID int
 }
 
@@ -46,10 +47,10 @@ type Config struct {
 const maxHeader = 8 << 10
 
 // What requests may have in memory that have arrived in part, or are not answered yet: in all, and
-// one user's. What is made of a body while it is read takes about twice as much again.
+// one caller's (policy.Identity). What is made of a body while it is read takes about twice as much again.
 const (
 	maxBodies      = 64 << 20
-	maxBodiesOfUID = 16 << 20
+	maxBodiesOfOne = 16 << 20
 )
 
 // Server answers on the socket.
@@ -76,7 +77,7 @@ func New(c Config) *Server {
 
 	var http1 http.Protocols
 	http1.SetHTTP1(true)
-	bodies := newBudget("bytes of requests", maxBodies, maxBodiesOfUID)
+	bodies := newBudget("bytes of requests", maxBodies, maxBodiesOfOne)
 	s := &Server{config: c, bodies: bodies, grpc: newLanguage(c, bodies)}
 	s.http = &http.Server{
 		Handler:           s.routes(),
@@ -100,7 +101,7 @@ func (s *Server) Serve(l net.Listener) error {
 	sort := &sorter{
 		in: l, patient: s.config.HeaderTimeout,
 		entrance: &entrance{
-			knows: s.config.Service.Knows, own: uint32(os.Geteuid()), metrics: s.config.Metrics,
+			identify: s.config.Service.Identity, own: uint32(os.Geteuid()), metrics: s.config.Metrics,
 			admission: newAdmission[*conn](quotas(s.config.ConnectionsPerUID)),
 		},
 		http: newInbox(l.Addr()), grpc: newInbox(l.Addr()), silent: map[*conn]struct{}{},

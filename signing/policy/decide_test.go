@@ -200,23 +200,34 @@ func BenchmarkDecide(b *testing.B) {
 	}
 }
 
-// Who is known has a rule, by uid or by group, or may read without one.
-func TestKnows(t *testing.T) {
-	p := mustNew(t, token(func(r *Rule) {}), token(func(r *Rule) { r.UID, r.GID = nil, new(uint32(50)) }))
+// Who is known has a rule, by uid or by group, or may read without one; and who has none by uid is one with
+// all that are known by the same rule for a group.
+func TestIdentity(t *testing.T) {
+	group := func(name string, gid uint32, priority int) Rule {
+		return token(func(r *Rule) { r.Name, r.UID, r.GID, r.Priority = name, nil, new(gid), priority })
+	}
+	p := mustNew(t, token(func(r *Rule) {}), group("people", 50, 5), group("few", 51, 7))
 	for name, tc := range map[string]struct {
 		c    Caller
-		want bool
+		want Identity
+		none bool
 	}{
-		"uid":                 {Caller{UID: 1}, true},
-		"primary group":       {Caller{UID: 7, GID: 50}, true},
-		"supplementary group": {Caller{UID: 7, Groups: []uint32{3, 50}}, true},
-		"root":                {Caller{UID: 0}, true},
-		"the daemon":          {Caller{UID: options.DaemonUID}, true},
-		"a stranger":          {Caller{UID: 7, GID: 7, Groups: []uint32{8}}, false},
-		"nobody that is told": {Caller{UID: options.OverflowUID, GID: 50}, false},
+		"uid":                  {c: Caller{UID: 1}, want: Identity{UID: 1}},
+		"uid and group":        {c: Caller{UID: 1, GID: 50}, want: Identity{UID: 1}},
+		"primary group":        {c: Caller{UID: 7, GID: 50}, want: Identity{Rule: "people"}},
+		"another user of it":   {c: Caller{UID: 100000, GID: 50}, want: Identity{Rule: "people"}},
+		"supplementary group":  {c: Caller{UID: 7, Groups: []uint32{3, 50}}, want: Identity{Rule: "people"}},
+		"two groups":           {c: Caller{UID: 7, GID: 50, Groups: []uint32{51}}, want: Identity{Rule: "few"}},
+		"the other way round":  {c: Caller{UID: 7, GID: 51, Groups: []uint32{50}}, want: Identity{Rule: "few"}},
+		"root":                 {c: Caller{UID: 0}, want: Identity{UID: 0}},
+		"root in a group":      {c: Caller{UID: 0, GID: 50}, want: Identity{UID: 0}},
+		"the daemon":           {c: Caller{UID: options.DaemonUID}, want: Identity{UID: options.DaemonUID}},
+		"a stranger":           {c: Caller{UID: 7, GID: 7, Groups: []uint32{8}}, none: true},
+		"nobody that is told":  {c: Caller{UID: options.OverflowUID, GID: 50}, none: true},
+		"nobody that there is": {c: Caller{UID: noID, GID: 50}, none: true},
 	} {
-		if got := p.Knows(tc.c); got != tc.want {
-			t.Errorf("%s: %v", name, got)
+		if got, known := p.Identity(tc.c); got != tc.want || known == tc.none || known && got.Alone() != (tc.want.Rule == "") {
+			t.Errorf("%s: %+v, %v", name, got, known)
 		}
 	}
 }

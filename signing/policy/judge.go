@@ -39,8 +39,9 @@ type Verdict struct {
 	Owner string
 	// Reserve takes n signatures or decryptions out of what the rule's rate leaves all that come by it. If it
 	// does not leave so many, nothing is taken and retry tells in how long it will, if
-	// nobody else asks; 0 is never, because n is more than the burst. Nil: there is no limit,
-	// or nothing to count. How much was taken is forgotten with the Policy.
+	// nobody else asks. More than the burst are to be had when all of it is there, and what follows
+	// waits the longer. Nil: there is no limit, or nothing to count. How much was taken is forgotten
+	// with the Policy.
 	Reserve func(n int, now time.Time) (retry time.Duration, ok bool)
 }
 

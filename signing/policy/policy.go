@@ -106,14 +106,6 @@ func (p *Policy) all(c Caller) func(yield func(*grant) bool) {
 	}
 }
 
-// Knows reports whether some rule is for the caller, or it is one of those that may Read without.
-func (p *Policy) Knows(c Caller) bool {
-	for range p.all(c) {
-		return true
-	}
-	return c.UID == 0 || c.UID == p.opts.DaemonUID
-}
-
 // Grants returns the rules that are for the caller, those that win first.
 func (p *Policy) Grants(c Caller) []Rule {
 	var grants []*grant

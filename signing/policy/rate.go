@@ -30,16 +30,14 @@ func newRate(perSecond float64, burst int) *rate {
 }
 
 // reserve is Verdict.Reserve. It moves the theoretical arrival time on by n intervals, if it
-// then lies no further ahead than a burst.
+// then lies no further ahead than a burst, or than n where that is more: a request that cannot be taken apart
+// is not refused for ever, and in the long run the rate holds.
 func (r *rate) reserve(n int, now time.Time) (retry time.Duration, ok bool) {
-	if n > r.burst {
-		return 0, false
-	}
 	at := int64(now.Sub(r.start))
 	for {
 		was := r.arrival.Load()
 		next := max(was, at) + int64(n)*int64(r.interval)
-		if early := next - at - int64(r.burst)*int64(r.interval); early > 0 {
+		if early := next - at - int64(max(r.burst, n))*int64(r.interval); early > 0 {
 			return time.Duration(early), false
 		}
 		if r.arrival.CompareAndSwap(was, next) {
