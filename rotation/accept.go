@@ -1,6 +1,9 @@
 package rotation
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // acceptClock takes the clock as right. step is by how much it was seen to be set since it agreed last; 0
 // if nobody saw it.
@@ -9,9 +12,12 @@ import "time"
 // set. If it was set ahead, everything that d tells of moves ahead with it. If d tells of something later
 // than now, that happened at the latest now.
 func (d Document) acceptClock(act Act, step time.Duration, now time.Time) (Document, []Event) {
+	back := step < 0 && slices.ContainsFunc(d.Generations, func(g Generation) bool {
+		return slices.ContainsFunc(g.Keys, func(k Key) bool { return !k.Certified.Shown.IsZero() })
+	})
 	step = max(0, step)
 	ahead := d.newest().Sub(now)
-	if step == 0 && ahead <= 0 {
+	if step == 0 && ahead <= 0 && !back {
 		return d, nil
 	}
 	d = d.clone()
@@ -32,6 +38,13 @@ func (d Document) acceptClock(act Act, step time.Duration, now time.Time) (Docum
 		move(&g.Published, &g.UsableFrom)
 		move(&g.Activated, &g.Scheduled)
 		move(&g.Retired, &g.RetainUntil)
+		g.Keys = slices.Clone(g.Keys)
+		for j := range g.Keys {
+			// By this clock it may be valid and not have been by the other one, so it is new to verifiers.
+			c := &g.Keys[j].Certified
+			c.Shown, c.UsableFrom = time.Time{}, time.Time{}
+			move(&c.Renewed)
+		}
 	}
 	for i := range d.Entries {
 		e := &d.Entries[i]

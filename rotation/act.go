@@ -47,6 +47,8 @@ func (m *Manager) do(ctx context.Context, k *keyset, s Step) error {
 			return fmt.Errorf("taking over the static keys: %w", err)
 		}
 		return nil
+	case StepRenew:
+		return m.renew(ctx, k, s.Generation)
 	case StepWithdraw:
 		doc, events := k.doc.withdraw(s.Generation, clock())
 		return m.save(ctx, k, doc, events...)
@@ -59,6 +61,7 @@ func (m *Manager) do(ctx context.Context, k *keyset, s Step) error {
 // save writes doc, and goes on from it only once it is written. After an error the store
 // may hold either document, so the next thing is to load it.
 func (m *Manager) save(ctx context.Context, k *keyset, doc Document, events ...Event) error {
+	doc = m.dated(doc)
 	version, err := m.cfg.Store.Save(ctx, doc, k.doc.Version, events...)
 	if err != nil {
 		k.stale = true
@@ -85,6 +88,7 @@ func (m *Manager) load(ctx context.Context, k *keyset) error {
 	if doc.Version == 0 {
 		doc.Document = Document{Format: Format, Keyset: k.name}
 	}
+	doc.Document = m.dated(doc.Document)
 	k.doc, k.stale, k.dirty = doc, false, true
 	m.remember(doc.Document)
 	return nil
@@ -110,7 +114,7 @@ func (m *Manager) activate(ctx context.Context, k *keyset, s Step) error {
 	policy, _ := k.rules()
 	now := clock()
 	a, ok := k.doc.activation(policy)
-	if !ok || a.Number != s.Generation || now.Before(a.at) {
+	if !ok || a.Number != s.Generation || now.Before(a.at) || a.lapsed(now) {
 		return nil
 	}
 	doc, events := k.doc.activate(a.Number, policy, event(eventActivated, a.Number, nil, now, a.why))

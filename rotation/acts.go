@@ -39,6 +39,10 @@ func (d Document) rotatable(act Act, policy Policy, now time.Time) (number int, 
 		return 0, false, refusal(RefusedNotYet, time.Time{}, "the next generation of keyset %s is not made yet; `keysetctl plan %s` says when it is", d.Keyset, d.Keyset)
 	}
 	g := d.Generations[next]
+	if known := d.known(g, policy); !known.ok || !known.until.IsZero() && !now.Before(known.until) {
+		return 0, false, refusal(RefusedNotYet, time.Time{}, "generation %d of keyset %s waits for a certificate of each of its keys that is valid; kid %s has none that every verifier can come to know",
+			g.Number, d.Keyset, d.wanting(g, policy, now))
+	}
 	if at := d.mayRotate(g, policy); now.Before(at) {
 		return 0, false, refusal(RefusedNotYet, at, "generation %d of keyset %s was published at %s and may sign from %s on, when its lead is over",
 			g.Number, d.Keyset, g.Published.Format(time.RFC3339), instant(at))
@@ -143,7 +147,7 @@ func (d Document) promotable(policy Policy, trusted bool, now time.Time) (number
 		switch {
 		case g.State != Pending || g.impaired():
 			continue
-		case trusted && !g.Published.IsZero() && !now.Before(d.usableFrom(g, policy)):
+		case trusted && !g.Published.IsZero() && d.knownAt(g, policy, now):
 			return g.Number, true
 		case first.Number == 0 || !g.Published.IsZero() && (first.Published.IsZero() || g.UsableFrom.Before(first.UsableFrom)):
 			first = g
@@ -162,6 +166,10 @@ func (d Document) freeze(act Act, until time.Time, policy Policy, now time.Time)
 		return d, nil, nil
 	case until.After(limit):
 		return d, nil, refusal(RefusedBadRequest, time.Time{}, "%s is further away than max_freeze %s allows for keyset %s, which is until %s", until.Format(time.RFC3339), short(policy.MaxFreeze), d.Keyset, limit.Format(time.RFC3339))
+	}
+	if k, end := d.firstEnd(policy, now); !end.IsZero() && until.After(end) {
+		return d, nil, refusal(RefusedBadRequest, end, "%s is later than %s, when the certificate of key %s has to leave the page as it ends at %s and cannot be renewed by keysetd: freeze keyset %s until then at most, or import another certificate first",
+			until.Format(time.RFC3339), end.Format(time.RFC3339), k.KID, k.Certified.NotAfter.Format(time.RFC3339), d.Keyset)
 	}
 	d.FrozenUntil = until
 	e := act.event(eventFrozen, 0, nil, now)

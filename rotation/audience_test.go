@@ -19,7 +19,8 @@ type audience struct {
 	without map[string]time.Time
 	uses    map[string]*use
 	revoked map[string]bool
-	accepts bool // an operator accepts that what signs may be unknown
+	bare    map[string]time.Time // by kid: until when a page without its chain may be used
+	accepts bool                 // an operator accepts that what signs may be unknown
 }
 
 // use is what a key or an algorithm's own kid was used for.
@@ -31,7 +32,7 @@ type use struct {
 }
 
 func newAudience() *audience {
-	return &audience{without: map[string]time.Time{}, uses: map[string]*use{}, revoked: map[string]bool{}}
+	return &audience{without: map[string]time.Time{}, uses: map[string]*use{}, bare: map[string]time.Time{}, revoked: map[string]bool{}}
 }
 
 // published is what verifiers can look up on the page of k.
@@ -82,6 +83,9 @@ func (a *audience) show(k *rotation.Keyset, now time.Time) error {
 	for _, name := range signed {
 		a.uses[name].last = now
 	}
+	if err := a.chains(a.shown, k, now); err != nil {
+		return err
+	}
 	a.shown = k
 	for _, name := range published(k) {
 		if !slices.Contains(before, name) {
@@ -126,7 +130,9 @@ func (a *audience) mute(k *rotation.Keyset, signed []string, now time.Time) erro
 		return nil
 	}
 	active, _ := k.Document.Active()
-	if slices.ContainsFunc(active.Keys, func(key rotation.Key) bool { return !key.Lost.IsZero() || a.policy.Token != key.Token }) {
+	if slices.ContainsFunc(active.Keys, func(key rotation.Key) bool {
+		return k.Policy.RequireChain && len(key.Chain) == 0 || !key.Lost.IsZero() || a.policy.Token != key.Token
+	}) {
 		return nil
 	}
 	return fmt.Errorf("%v: nothing signs any more", now)

@@ -107,6 +107,9 @@ func (d Document) newest() time.Time {
 	t := d.StaleSince
 	for _, g := range d.Generations {
 		t = latest(t, g.Made, g.Published, g.Activated, g.Retired)
+		for _, k := range g.Keys {
+			t = latest(t, k.Certified.Shown, k.Certified.Renewed)
+		}
 	}
 	for _, i := range d.Intents {
 		t = latest(t, i.At)

@@ -63,7 +63,12 @@ type activation struct {
 	Generation
 	at  time.Time
 	why string
+	// until is when the page takes a chain away that it is to have; zero where there is no end.
+	until time.Time
 }
+
+// lapsed reports whether a chain is no longer there that it is to have.
+func (a activation) lapsed(now time.Time) bool { return !a.until.IsZero() && !now.Before(a.until) }
 
 // activation finds it. Not before it is usable (invariant 1), and, while another one
 // signs, not before it was published for the lead, that one's period is over, and no
@@ -72,7 +77,7 @@ type activation struct {
 //
 // With no active generation there is nothing to wait for but the verifiers: that is a
 // keyset's first one, or what follows a revocation, and then the operator may have accepted
-// not to wait for them either. Nor is there when the active one is impaired, also where
+// not to wait for them either, nor for certificates. Nor is there when the active one is impaired, also where
 // rotation is by hand, and in a freeze: it cannot do all that is asked of it. If the
 // configuration wants something else than the active one, its period is not waited for.
 func (d Document) activation(policy Policy) (activation, bool) {
@@ -89,9 +94,19 @@ func (d Document) activation(policy Policy) (activation, bool) {
 	if !signing || active.impaired() {
 		// Whichever verifiers know first, wanted or not: what is wanted follows.
 		g := slices.MinFunc(waiting, func(a, b Generation) int {
+			x, y := d.known(a, policy), d.known(b, policy)
+			switch {
+			case x.ok && !y.ok:
+				return -1
+			case y.ok && !x.ok:
+				return 1
+			case x.ok:
+				return cmp.Or(x.at.Compare(y.at), cmp.Compare(a.Number, b.Number))
+			}
 			return cmp.Or(a.UsableFrom.Compare(b.UsableFrom), cmp.Compare(a.Number, b.Number))
 		})
-		a := activation{g, d.usableFrom(g, policy), "no generation is active"}
+		known := d.known(g, policy)
+		a := activation{g, d.later(known.at, policy), "no generation is active", known.until}
 		if signing {
 			a.why = "the active generation has lost a key"
 			if len(active.Revoked) > 0 {
@@ -99,15 +114,17 @@ func (d Document) activation(policy Policy) (activation, bool) {
 			}
 		}
 		if d.AcceptUnpublished {
-			a.at, a.why = g.Published, a.why+", and an operator accepted that verifiers may not know this one yet"
+			a.at, a.why, a.until = g.Published, a.why+", and an operator accepted that verifiers may not know this one yet", time.Time{}
+			return a, true
 		}
-		return a, true
+		return a, known.ok && !a.lapsed(a.at)
 	}
 	i := slices.IndexFunc(waiting, func(g Generation) bool { return g.fits(policy) })
 	if i < 0 {
 		return activation{}, false
 	}
-	a := activation{waiting[i], d.mayRotate(waiting[i], policy), "the configuration wants other keys than the active ones"}
+	known := d.known(waiting[i], policy)
+	a := activation{waiting[i], d.mayRotate(waiting[i], policy), "the configuration wants other keys than the active ones", known.until}
 	if active.fits(policy) {
 		if policy.byHand() {
 			return activation{}, false
@@ -115,24 +132,25 @@ func (d Document) activation(policy Policy) (activation, bool) {
 		a.at, a.why = latest(a.at, active.periodEnd(policy)), "the period of the active generation is over"
 	}
 	a.at = latest(a.at, d.FrozenUntil)
-	return a, true
+	return a, known.ok && !a.lapsed(a.at)
 }
 
-// mayRotate is from when on a pending generation that was published may follow one that signs.
+// mayRotate is from when on a pending generation that was published, and is known by time, may follow one
+// that signs.
 func (d Document) mayRotate(g Generation, policy Policy) time.Time {
 	if policy.Encrypts() {
 		return g.UsableFrom // a lead is for those who verify
 	}
-	return latest(d.usableFrom(g, policy), g.Published.Add(policy.Lead))
+	return latest(d.later(d.known(g, policy).at, policy), g.Published.Add(policy.Lead))
 }
 
-// usableFrom is UsableFrom of a generation, also while it is not put down yet that verifiers are
-// now said to keep bodies longer.
-func (d Document) usableFrom(g Generation, policy Policy) time.Time {
+// later is an instant at which verifiers know something, also while it is not put down yet that they
+// are now said to keep bodies longer.
+func (d Document) later(known time.Time, policy Policy) time.Time {
 	if policy.Encrypts() {
-		return g.UsableFrom
+		return known
 	}
-	return g.UsableFrom.Add(d.grown(policy))
+	return known.Add(d.grown(policy))
 }
 
 // grown is how much longer verifiers are said to keep bodies than was put down. They do so
@@ -182,10 +200,16 @@ func (d Document) dismissible(policy Policy, due func(time.Time) bool) (Generati
 		case len(g.Revoked) > 0:
 		case next == nil && !settled:
 			continue
-		case next != nil && spare != nil && g.Number == spare.Number && g.UsableFrom.Before(next.UsableFrom) && !due(next.UsableFrom):
+		case next != nil && spare != nil && g.Number == spare.Number && d.sooner(g, *next, policy, due):
 			continue
 		}
 		return g, true
 	}
 	return Generation{}, false
+}
+
+// sooner reports whether verifiers know g, and not next yet.
+func (d Document) sooner(g, next Generation, policy Policy, due func(time.Time) bool) bool {
+	x, y := d.known(g, policy), d.known(next, policy)
+	return x.ok && (!y.ok || x.at.Before(y.at) && !due(y.at))
 }

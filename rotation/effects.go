@@ -105,6 +105,8 @@ func numbers(old, policy Policy) (list []string) {
 		{"max_message_age", short(old.MaxMessageAge), short(policy.MaxMessageAge)},
 		{"max_freeze", short(old.MaxFreeze), short(policy.MaxFreeze)},
 		{"manual_per_day", fmt.Sprint(old.ManualPerDay), fmt.Sprint(policy.ManualPerDay)},
+		{"external certificates", fmt.Sprint(old.External), fmt.Sprint(policy.External)},
+		{"require_x5c", fmt.Sprint(old.RequireChain), fmt.Sprint(policy.RequireChain)},
 		{"manual_burst", fmt.Sprint(old.ManualBurst), fmt.Sprint(policy.ManualBurst)},
 	} {
 		if n.old != n.new {

@@ -20,6 +20,8 @@ const (
 	eventLost      = "lost"      // a key of it is not on the token
 	eventFound     = "found"     // it is there again
 	eventRevoked   = "revoked"   // a key of it was revoked
+	eventChain     = "chain set" // a key of it has a certificate chain from outside
+	eventRenewed   = "chain renewed"
 )
 
 // What an Event without a generation tells of the keyset.

@@ -9,7 +9,7 @@ import (
 const maxForecast = 40
 
 // forecast tells the steps that Plan will want from now on, if nothing else happens and each
-// succeeds at once. Bookkeeping is left out. It ends when nothing is due by time, or with enough steps.
+// succeeds at once; and that certificates from outside come as late as they may. Bookkeeping is left out. It ends when nothing is due by time, or with enough steps.
 func forecast(d Document, policy Policy, obs Observation, now time.Time) (list []Forecast) {
 	play(d, policy, obs, now, func(at time.Time, s Step, _ Document) bool {
 		if s.told() {
@@ -34,10 +34,15 @@ func play(d Document, policy Policy, obs Observation, now time.Time, visit func(
 			return
 		}
 		steps, next := Plan(d, policy, obs, now)
+		await, by := d.awaits(policy, now)
 		switch {
 		case len(steps) > 0:
 			d = d.imagine(steps[0], policy, obs, now)
 			more = visit(now, steps[0], d)
+		case await.Kind != "" && (next.IsZero() || by.Before(next)):
+			now = latest(now, by)
+			d = d.supposed(await.Generation)
+			more = visit(now, await, d)
 		case next.IsZero():
 			return
 		default:
@@ -69,6 +74,8 @@ func (d Document) imagine(s Step, policy Policy, obs Observation, now time.Time)
 		d, _ = d.dismiss(n, now)
 	case StepWithdraw:
 		d, _ = d.withdraw(n, now)
+	case StepRenew:
+		d = d.imagineRenewal(n, policy, now)
 	case StepDestroy:
 		intent, _ := d.intent(Destroy, n)
 		d, _ = d.destroyed(n, intent.Objects, now)

@@ -134,22 +134,8 @@ func (m *Manager) finish(ctx context.Context, keyset string, number int, policy 
 		return Key{}, fmt.Errorf("deriving its kid: %w", err)
 	}
 	key := Key{Spec: o.Spec, Token: o.Token, ID: o.ID, Label: o.Label, KID: kid, Usage: policy.usage(o.Spec), Public: object.PublicKey}
-	if m.cfg.Certify == nil || policy.Encrypts() { // a key that decrypts cannot sign its certificate
-		return key, nil
-	}
-	signer, err := m.cfg.Tokens[o.Token].Signer(ctx, hsm.Ref{ID: o.ID, Label: o.Label}, pub)
-	if err != nil {
-		return Key{}, fmt.Errorf("signing its certificate: %w", err)
-	}
-	key.Chain, err = m.cfg.Certify(ctx, CertRequest{
-		Keyset: keyset, Generation: number, Spec: o.Spec, KID: kid, Public: pub,
-		NotBefore: created.Add(-policy.ClockSkew), NotAfter: created.Add(policy.CertificateLifetime()),
-		Signer: signer,
-	})
-	if err != nil {
-		return Key{}, fmt.Errorf("making its certificate: %w", err)
-	}
-	return key, nil
+	key.Chain, key.Certified, err = m.certify(ctx, keyset, number, policy, key, created)
+	return key, err
 }
 
 // isAnswer reports whether err, of a call to generate a key, shows that the call has ended

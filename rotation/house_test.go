@@ -24,25 +24,26 @@ import (
 
 // house is a daemon's worth of things around a Manager, which may be restarted.
 type house struct {
-	t       *testing.T
-	store   *store.Memory
-	token   *fakeToken
-	fate    *fate
-	policy  rotation.Policy
-	config  rotation.ManagerConfig
-	log     logBuffer
-	mu      sync.Mutex
-	broken  error         // what Publish or Certify returns, if set
-	stepped time.Duration // by how much the wall clock was set
-	checks  map[string]*audience
-	swaps   int                      // of the page
-	swapped func(*rotation.Snapshot) // hears of each
-	manager *rotation.Manager
-	stop    func()
-	began   time.Time            // a scenario, with
-	crashed chan struct{}        // what a crash closes
-	deed    string               // which one is being done
-	named   map[[2]string]string // and the kids that deeds are about
+	t        *testing.T
+	store    *store.Memory
+	token    *fakeToken
+	fate     *fate
+	policy   rotation.Policy
+	config   rotation.ManagerConfig
+	log      logBuffer
+	mu       sync.Mutex
+	broken   error         // what Publish or Certify returns, if set
+	noIssuer error         // why no certificate is issued
+	stepped  time.Duration // by how much the wall clock was set
+	checks   map[string]*audience
+	swaps    int                      // of the page
+	swapped  func(*rotation.Snapshot) // hears of each
+	manager  *rotation.Manager
+	stop     func()
+	began    time.Time            // a scenario, with
+	crashed  chan struct{}        // what a crash closes
+	deed     string               // which one is being done
+	named    map[[2]string]string // and the kids that deeds are about
 }
 
 func newHouse(t *testing.T) *house {

@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,6 +35,8 @@ type keyset struct {
 	ahead   map[string]bool      // the tokens with keys whose numbers doc never gave
 	ended   map[string]bool      // by CKA_ID: attempts on record that surely ended; any other may not have
 	alarmed map[string]bool      // by CKA_ID: the lost keys of which an alarm was raised
+	lapsed  []string             // kids of keys of whose chains an alarm was raised
+	warned  []string             // the warnings logged last
 
 	marks watermarks
 }
@@ -79,13 +82,14 @@ var (
 	stepRestore = Step{Kind: "restore"}
 )
 
-// due returns the steps that are due for k, and when the next one will be.
-func (k *keyset) due(obs Observation, now time.Time) (steps []Step, next time.Time) {
+// due returns the steps that are due for k, and when the next one will be. hidden are the kids whose chains are
+// not to be on the page.
+func (k *keyset) due(obs Observation, hidden []string, now time.Time) (steps []Step, next time.Time) {
 	policy, follows := k.rules()
 	switch {
 	case k.stale:
 		return []Step{stepLoad}, time.Time{}
-	case k.dirty:
+	case k.dirty, k.shown != nil && !slices.Equal(k.shown.hidden, hidden):
 		return []Step{stepPublish}, time.Time{}
 	case !follows:
 		return nil, time.Time{}
@@ -101,7 +105,7 @@ const never = 24 * time.Hour
 // agenda returns the step that is to be done for k now, if any, and notes when to look next.
 func (m *Manager) agenda(k *keyset, now time.Time) (Step, bool) {
 	m.recount(k, now)
-	steps, next := k.due(m.observe(k, now), now)
+	steps, next := k.due(m.observe(k, now), k.watchChains(m.reckon(k, now)).hidden, now)
 	if len(steps) == 0 {
 		clear(k.failed) // what failed is no longer wanted, or cannot be tried
 	}
@@ -113,7 +117,7 @@ func (m *Manager) agenda(k *keyset, now time.Time) (Step, bool) {
 	case m.clockTrouble(k, now) != "":
 		k.look = now.Add(maxSleep)
 	}
-	for _, t := range []time.Time{next, wait} {
+	for _, t := range []time.Time{next, wait, m.chainsChange(k, now)} {
 		if !t.IsZero() && t.Before(k.look) {
 			k.look = t
 		}
@@ -163,7 +167,9 @@ func (m *Manager) show(keysets ...*keyset) {
 	for _, k := range keysets {
 		v := m.view(k, now)
 		m.logProblem(k, v.Problem)
-		if k.dirty && !k.stale || k.shown.Problem == v.Problem && k.shown.Next.Equal(v.Next) {
+		m.alarmChains(k)
+		m.logWarnings(k, v.Warnings)
+		if k.dirty && !k.stale || k.shown.says(v) {
 			continue
 		}
 		changed, owners = append(changed, v), append(owners, k)

@@ -30,10 +30,15 @@ type ManagerConfig struct {
 	// Accept returns the labels of keys on a token that may break the rules for private
 	// keys. Nil: there are none.
 	Accept func(token string) []string
-	// Certify returns a new key's chain, DER, leaf first. It signs with the new key before
-	// the generation is saved; when it fails the generation is not made. An empty chain
+	// Certify returns a key's chain, DER, leaf first. For a new key it signs before
+	// the generation is saved; when it fails the generation is not made. It is asked again for
+	// a live key whose chain ends, and not at all where the policy says External. An empty chain
 	// means no certificate, and so does a nil Certify.
 	Certify func(ctx context.Context, req CertRequest) ([][]byte, error)
+	// ChainDates returns between which instants all certificates of a chain are valid (DER, leaf
+	// first). Nil: nobody can tell, so that chains are shown whatever they say, never renewed, and
+	// none is taken from outside.
+	ChainDates func(chain [][]byte) (notBefore, notAfter time.Time, err error)
 	// KeyID derives the kid of a key that nobody named.
 	KeyID func(pub crypto.PublicKey) (string, error)
 	// Aliases returns every kid under which a key of this kid may be published, its own first.
@@ -158,6 +163,7 @@ func (m *Manager) Start(ctx context.Context) error {
 			k = newKeyset(doc.Keyset) // not configured
 			byName[doc.Keyset] = k
 		}
+		doc.Document = m.dated(doc.Document)
 		k.doc = doc
 		m.remember(doc.Document)
 		if k.marks.until, err = m.cfg.Store.Watermarks(ctx, doc.Keyset); err != nil {
@@ -171,6 +177,7 @@ func (m *Manager) Start(ctx context.Context) error {
 		k.shown = m.view(k, now)
 		m.alarm(k)
 		m.logProblem(k, k.shown.Problem)
+		m.logWarnings(k, k.shown.Warnings)
 		views = append(views, k.shown)
 	}
 	if err := m.publish(views...); err != nil {
@@ -261,6 +268,7 @@ func (m *Manager) pass(ctx context.Context, all bool, workers *sync.WaitGroup) t
 		k.mu.Lock()
 		k.woken = k.woken || all
 		if k.running {
+			wait = min(wait, m.showChains(k, now))
 			k.mu.Unlock()
 			continue
 		}

@@ -12,6 +12,7 @@ type Metrics struct {
 	generations *prometheus.Desc
 	next        *prometheus.Desc
 	lost        *prometheus.Desc
+	missing     *prometheus.Desc
 }
 
 // NewMetrics returns metrics for one Manager, in which they are set.
@@ -23,6 +24,8 @@ func NewMetrics() *Metrics {
 			"When the active generation is due to be replaced, in Unix time; absent where that is by hand.", []string{"keyset"}, nil),
 		lost: prometheus.NewDesc("keysetd_keys_lost",
 			"Keys of a keyset's live generations that are not on their token although it is there.", []string{"keyset"}, nil),
+		missing: prometheus.NewDesc("keysetd_certificates_missing",
+			"Keys of a keyset for which somebody should get a certificate: they wait for it, or theirs ends soon, or is no longer valid.", []string{"keyset"}, nil),
 	}
 }
 
@@ -34,6 +37,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.generations
 	ch <- m.next
 	ch <- m.lost
+	ch <- m.missing
 }
 
 // Collect implements prometheus.Collector.
@@ -49,6 +53,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 			lost += len(g.lost())
 		}
 		ch <- prometheus.MustNewConstMetric(m.lost, prometheus.GaugeValue, float64(lost), name)
+		ch <- prometheus.MustNewConstMetric(m.missing, prometheus.GaugeValue, float64(len(k.Missing)), name)
 		for _, s := range []State{Pending, Active, Retired} {
 			ch <- prometheus.MustNewConstMetric(m.generations, prometheus.GaugeValue, float64(count[s]), name, string(s))
 		}

@@ -34,6 +34,10 @@ func TestMetrics(t *testing.T) {
 		h.manager.Wake()
 		synctest.Wait()
 		err := testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP keysetd_certificates_missing Keys of a keyset for which somebody should get a certificate: they wait for it, or theirs ends soon, or is no longer valid.
+# TYPE keysetd_certificates_missing gauge
+keysetd_certificates_missing{keyset="by-hand"} 0
+keysetd_certificates_missing{keyset="default"} 0
 # HELP keysetd_generations Live generations of a keyset by state.
 # TYPE keysetd_generations gauge
 keysetd_generations{keyset="by-hand",state="active"} 1

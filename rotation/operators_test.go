@@ -18,6 +18,7 @@ const (
 	dynamic    family = iota // keys that sign, made by keysetd
 	mixed                    // that, or the administrator's
 	encryption               // keys that others encrypt to
+	certified                // keys that sign, with certificates
 )
 
 // draw draws a policy like p; like none if p is zero.
@@ -37,6 +38,9 @@ func (w *world) draw(p Policy) Policy {
 	}
 	if fresh || w.one(2) {
 		p = w.drawTimes(p)
+	}
+	if w.family == certified && (fresh || w.one(4)) {
+		p.External, p.RequireChain = w.one(2), w.one(3)
 	}
 	if w.family != mixed || !fresh && w.one(3) {
 	} else if p.Static = nil; w.one(2) {

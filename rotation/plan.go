@@ -29,6 +29,8 @@ const (
 	StepGenerate StepKind = "generate"
 	// StepAdopt: make the administrator's keys on the token the next generation.
 	StepAdopt StepKind = "adopt"
+	// StepRenew: have the issuer certify keys anew, whose chains end.
+	StepRenew StepKind = "renew"
 	// StepWithdraw: take a retired generation off the page, and put down that its keys are
 	// to be destroyed.
 	StepWithdraw StepKind = "withdraw"
@@ -130,6 +132,8 @@ func Plan(doc Document, policy Policy, obs Observation, now time.Time) (steps []
 
 	if generation, why := doc.unsettled(policy); trusted && why != "" {
 		add(StepSettle, generation, "%s", why)
+	} else if g := doc.unsettledChains(policy, now, due); trusted && g > 0 {
+		add(StepSettle, g, "a certificate of it came onto the page or left it")
 	}
 	names := doc.tokens()
 	if !slices.Contains(names, policy.Token) {
@@ -140,7 +144,7 @@ func Plan(doc Document, policy Policy, obs Observation, now time.Time) (steps []
 			steps = append(steps, Step{Kind: StepInventory, Token: name, Reason: "it came up"})
 		}
 	}
-	if a, ok := doc.activation(policy); trusted && ok && obs.counted(a.tokens()...) && due(a.at) {
+	if a, ok := doc.activation(policy); trusted && ok && obs.counted(a.tokens()...) && !a.lapsed(now) && due(a.at) {
 		add(StepActivate, a.Number, "%s", a.why)
 	}
 	if trusted && doc.Removed.IsZero() {
@@ -169,6 +173,11 @@ func Plan(doc Document, policy Policy, obs Observation, now time.Time) (steps []
 			add(StepAdopt, doc.Last+1, "%s", why)
 		case !policy.static() && !attempt && !obs.Ahead && doc.needsNext(policy) && doc.mayAttempt(policy):
 			add(StepGenerate, doc.Last+1, "no generation is pending")
+		}
+	}
+	for _, g := range doc.Generations {
+		if trusted && obs.counted(g.tokens()...) && len(doc.renewable(g, policy, due)) > 0 {
+			add(StepRenew, g.Number, "a certificate of it is to be renewed")
 		}
 	}
 	for _, g := range doc.Generations {

@@ -54,6 +54,11 @@ type Policy struct {
 	Algorithms []jose.SignatureAlgorithm
 	// MaxFreeze is how long a freeze may last. Unset: 7 days.
 	MaxFreeze time.Duration
+	// External: certificate chains are handed in from outside (Manager.SetChain), and a generation
+	// waits for them: it may sign once every verifier can have the page with the chain of each of its keys.
+	External bool
+	// RequireChain: a key signs only while it has a chain that is valid, and a generation waits for those too.
+	RequireChain bool
 	// ManualPerDay and ManualBurst limit rotations by hand. Unset: 5 and 5 (Auth0's).
 	ManualPerDay, ManualBurst int
 }
@@ -123,6 +128,11 @@ func (p Policy) static() bool { return p.Static != nil }
 // Encrypts reports whether others encrypt to the keyset's keys, so that it decrypts.
 func (p Policy) Encrypts() bool { return p.Usage == hsm.Decrypt }
 
+// awaitsChain reports whether a generation is to be known with its chains before it signs.
+func (p Policy) awaitsChain() bool {
+	return (p.External || p.RequireChain) && !p.static() && !p.Encrypts()
+}
+
 // usage is what a key of this spec is made for.
 func (p Policy) usage(spec keyspec.Spec) hsm.Usage {
 	if p.Encrypts() && !spec.RSA() {
@@ -170,6 +180,10 @@ func (p Policy) Validate() error {
 		return fmt.Errorf("lead %s is not longer than clock_skew %s plus verifier_cache %s", short(p.Lead), short(p.ClockSkew), short(p.VerifierCache))
 	case p.MaxAge < time.Second:
 		return fmt.Errorf("max_age %s is shorter than 1s, which is the unit of Cache-Control; give a longer lead than %s", short(p.MaxAge), short(p.Lead))
+	case p.External && p.static():
+		return fmt.Errorf("a static keyset has no external certificates; name each key's chain in the configuration")
+	case (p.External || p.RequireChain) && p.Encrypts():
+		return fmt.Errorf("keys that decrypt cannot sign a request for a certificate, so they have none from outside and x5c cannot be required")
 	case p.ManualPerDay < 1 || p.ManualBurst < 1:
 		return fmt.Errorf("manual rotations are limited to %d a day with a burst of %d; both are at least 1", p.ManualPerDay, p.ManualBurst)
 	case p.Encrypts():

@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"flag"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -15,7 +16,7 @@ const histories = 10_000
 
 // TestInvariants plays histories of everything that can happen to a keyset, against everybody who could suffer from it.
 func TestInvariants(t *testing.T) {
-	parts := []family{dynamic, dynamic, mixed, encryption}
+	parts := []family{dynamic, certified, mixed, encryption}
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
 		if err := flag.Set("rapid.checks", strconv.Itoa(histories/len(parts))); err != nil {
 			t.Fatal(err)
@@ -23,7 +24,7 @@ func TestInvariants(t *testing.T) {
 		t.Cleanup(func() { flag.Set("rapid.checks", f.DefValue) })
 	}
 	for i, f := range parts {
-		t.Run([]string{"dynamic", "dynamic too", "static and dynamic", "encryption"}[i], func(t *testing.T) {
+		t.Run([]string{"dynamic", "with certificates", "static and dynamic", "encryption"}[i], func(t *testing.T) {
 			t.Parallel()
 			var longest atomic.Int64
 			rapid.Check(t, func(t *rapid.T) {
@@ -50,6 +51,7 @@ func (w *world) live(rounds int) {
 			}
 		}
 		w.act()
+		w.certificates(false)
 		for range w.upTo(2) {
 			w.step(-1, false)
 		}
@@ -82,6 +84,9 @@ func (w *world) rest() {
 		w.arrive()
 	}
 	w.bring()
+	w.certificates(true)
+	w.bring()
+	w.restAwhile()
 	if _, ok := w.doc.Active(); !ok {
 		if a, ok := w.doc.activation(w.rules()); ok {
 			w.real = w.real.Add(max(0, a.at.Sub(w.now())))
@@ -89,6 +94,22 @@ func (w *world) rest() {
 		}
 	}
 	w.settled()
+}
+
+// restAwhile lets certificates that are due again be issued: a day after the last attempt.
+func (w *world) restAwhile() {
+	w.calm = true
+	for w.family == certified && w.governed() {
+		_, next := Plan(w.doc, w.rules(), w.obs(), w.now())
+		_, active := w.doc.Active()
+		if waits := slices.ContainsFunc(w.doc.Generations, func(g Generation) bool {
+			return g.State == Pending && !g.impaired() && w.doc.wanting(g, w.policy, w.now()) != "" && w.policy.awaitsChain()
+		}); active || !waits || next.IsZero() {
+			return
+		}
+		w.passes(w.real.Add(next.Sub(w.now())))
+		w.bring()
+	}
 }
 
 // bring does all that is due.

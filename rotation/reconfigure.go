@@ -112,6 +112,7 @@ func (m *Manager) swap(c Change, publish func(*Snapshot) error) error {
 		k := byName[v.Name]
 		k.shown, k.dirty, k.woken = v, k.stale, true
 		m.logProblem(k, v.Problem)
+		m.logWarnings(k, v.Warnings)
 	}
 	m.arrange(byName)
 	return nil

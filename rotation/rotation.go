@@ -182,9 +182,30 @@ type Key struct {
 	Public []byte `json:"public"`
 	// Chain is X.509 DER, leaf first; empty where the keyset has no certificates.
 	Chain [][]byte `json:"chain,omitempty"`
+	// Certified is what is known of Chain.
+	Certified Certified `json:"certified,omitzero"`
 	// Lost is when a session proven logged in was seen not to find the private key; zero
 	// while the key is there. A lost key stays published and does not sign.
 	Lost time.Time `json:"lost,omitzero"`
+}
+
+// Certified is what is known of a key's chain. All of it is zero where there is none, except Renewed.
+type Certified struct {
+	// NotBefore and NotAfter are between which all certificates of the chain are valid (RFC 5280
+	// §4.1.2.5); zero where nobody can tell.
+	NotBefore time.Time `json:"not_before,omitzero"`
+	NotAfter  time.Time `json:"not_after,omitzero"`
+	// Final: the issuer gave it a nearer end than was asked for, and most likely has no later one
+	// to give.
+	Final bool `json:"final,omitzero"`
+	// Shown is when the page with it was swapped in, where its generation waits for that; else,
+	// and until then, zero.
+	Shown time.Time `json:"shown,omitzero"`
+	// UsableFrom is the first instant at which no JWKS body without it can be fresh; set together
+	// with Shown.
+	UsableFrom time.Time `json:"usable_from,omitzero"`
+	// Renewed is when its issuer was asked for another one last.
+	Renewed time.Time `json:"renewed,omitzero"`
 }
 
 // IntentKind says what an intent was about to do.

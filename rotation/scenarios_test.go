@@ -96,6 +96,17 @@ func scenarios() []scenario {
 				{50 * time.Minute, func(h *house) error { return h.outlive(time.Now().Add(150 * time.Minute)) }},
 				{52 * time.Minute, func(h *house) error { return h.outlive(time.Now().Add(150 * time.Minute)) }},
 			}},
+		{name: "certificates from outside", length: 187 * time.Minute, generations: 3,
+			prepare: func(h *house) { h.external(true) },
+			deeds: []deed{
+				handIn(rotation.Pending, 5*time.Second, 20*time.Hour),
+				handIn(rotation.Pending, 20*time.Minute, 20*time.Hour),
+				handIn(rotation.Active, 30*time.Minute, 30*time.Hour),
+				handIn(rotation.Pending, 80*time.Minute, 20*time.Hour),
+				handIn(rotation.Pending, 140*time.Minute, 20*time.Hour),
+			}},
+		{name: "certificates renewed", length: 175 * time.Minute, generations: 3,
+			prepare: func(h *house) { h.certifies(100*time.Minute, time.Time{}) }},
 		{name: "an unfinished generation", length: 75 * time.Minute, generations: 3,
 			prepare: func(h *house) { h.token.cutOff = 90 * time.Second }},
 	}

@@ -29,18 +29,27 @@ type Keyset struct {
 	Configured bool
 	// Policy is zero where it is not configured.
 	Policy Policy
-	// Document tells what is on the page (all generations in it) and which one signs.
+	// Document tells what is on the page (all generations in it) and which one signs. A key's
+	// Chain is there only while it is valid.
 	// Without generations there is no JWKS body: what a verifier could cache would be a
 	// body without the first keys, which sign at once (invariant 1).
 	Document Document
 	// Signing are the keys that sign, in the order of the specs: those of the active
-	// generation less the lost ones and those on tokens that are not configured. None where
+	// generation less the lost ones, those on tokens that are not configured and, where a chain is
+	// required, those without one. None where
 	// the keyset is not configured.
 	Signing []Key
 	// Problem says in one line what is wrong; empty when nothing is.
 	Problem string
+	// Warnings say, a line each, what will be wrong unless somebody does something.
+	Warnings []string
+	// Missing are the kids of keys for which a certificate is wanted by now that is valid: warnings or
+	// the problem tell of them.
+	Missing []string
 	// Next is when something is due next; zero where nothing is by time.
 	Next time.Time
+
+	hidden []string // kids of keys whose chain is not valid by its dates, so that Document does not have it
 }
 
 // MaxAge is the max-age that the page may carry now: the policy's, but not more than the

@@ -32,6 +32,8 @@ func (w *world) effects(s Step) []func() {
 		return []func(){save(func() (Document, []Event) {
 			return w.doc.activate(n, policy, event(eventActivated, n, nil, w.now(), s.Reason))
 		}), w.show}
+	case StepRenew:
+		return w.renew(n)
 	case StepWithdraw:
 		return []func(){save(func() (Document, []Event) { return w.doc.withdraw(n, w.now()) }), w.show}
 	case StepSweep:
@@ -65,7 +67,8 @@ func (w *world) generate(n int, policy Policy) []func() {
 		id := fmt.Sprintf("id-%d", w.ids)
 		objects = append(objects, Attempt{Token: "hsm", Spec: spec, ID: []byte(id), Label: id, KID: id})
 		keys = append(keys, Key{Token: "hsm", Spec: spec, ID: []byte(id), Label: id, KID: id, Usage: policy.usage(spec)})
-		e = append(e, func() { w.objects[id], w.ended[id] = true, true })
+		i := len(keys) - 1
+		e = append(e, func() { w.objects[id], w.ended[id] = true, true; keys[i] = w.issue(keys[i], policy) })
 	}
 	e[0] = func() {
 		for _, o := range objects {
@@ -157,7 +160,7 @@ func (w *world) due() (Step, bool) {
 	}
 	if active, _ := w.doc.Active(); active.impaired() && !w.suspect() {
 		for _, p := range w.doc.Generations {
-			if p.State == Pending && !p.impaired() && len(w.up) > 0 && w.counts["hsm"] && !now.Before(p.UsableFrom) {
+			if p.State == Pending && !p.impaired() && len(w.up) > 0 && w.counts["hsm"] && !now.Before(p.UsableFrom) && w.doc.knownAt(p, policy, now) {
 				w.t.Fatalf("generation %d has lost a key and %d does not sign: %+v", active.Number, p.Number, w.doc)
 			}
 		}
@@ -192,7 +195,7 @@ func (w *world) step(stop int, meddle bool) bool {
 		effect()
 		w.by = Step{}
 		switch s.Kind {
-		case StepSettle, StepActivate, StepEntries, StepDismiss: // they leave the keys alone
+		case StepSettle, StepActivate, StepEntries, StepDismiss, StepRenew: // they leave the keys alone
 		default:
 			w.inventory()
 		}

@@ -84,7 +84,7 @@ func (d Document) settle(policy Policy, marks map[int]time.Time, now time.Time) 
 			g.Keys = slices.Clone(g.Keys)
 			for j := range g.Keys {
 				if chain, other := g.Keys[j].rechained(policy); other {
-					g.Keys[j].Chain = chain
+					g.Keys[j].Chain, g.Keys[j].Certified = chain, Certified{}
 				}
 			}
 		}
@@ -100,9 +100,13 @@ func (d Document) settle(policy Policy, marks map[int]time.Time, now time.Time) 
 			events = append(events, event(eventPublished, g.Number, g.kids(), now, ""))
 		case g.State == Pending:
 			g.UsableFrom = g.UsableFrom.Add(grown)
+			g.Keys = knownLater(g.Keys, grown)
 		case g.State == Retired && g.Retired.IsZero():
 			g.Retired = now
 			events = append(events, event(eventRetired, g.Number, g.kids(), now, ""))
+		}
+		if g.State == Pending {
+			g.Keys = d.settleChains(*g, policy, held, now)
 		}
 		switch {
 		case g.State != Retired:
@@ -125,6 +129,11 @@ func (d Document) settle(policy Policy, marks map[int]time.Time, now time.Time) 
 	}
 	terms := policy.farewell()
 	d.Served, d.Farewell = fresh, &terms
+	for i, g := range d.Generations {
+		if g.State == Pending {
+			d.Generations[i].Keys = d.leftPage(g, policy, now)
+		}
+	}
 	return d, events
 }
 

@@ -26,6 +26,7 @@ type Verifiers struct {
 	waive   bool         // it is for the next one
 	// behind is by how much the signers' clock is known to be behind: what they sign ends that much earlier.
 	behind time.Duration
+	hidden []string // kids whose chains the page does not have
 
 	use    map[string]time.Time // by CKA_ID: until when a body with it may be used
 	opened map[string]time.Time // and until when a message may be sent that was made before max_message_age changed
@@ -36,6 +37,7 @@ type body struct {
 	keys  map[string]string // CKA_ID by kid
 	until time.Time         // whoever got it last may hold it until then; zero while it is served
 	slack time.Duration     // and for so much longer
+	bare  map[string]bool   // CKA_IDs of keys without a chain
 }
 
 // promise is since when a generation is retired, and for how long it is to stay at least.
@@ -58,6 +60,13 @@ func said(doc Document, policy Policy) time.Duration {
 
 // Waive has the next generation sign although nobody may know it.
 func (v *Verifiers) Waive() { v.waive = true }
+
+// forgive: the clock is another one for everybody, and so is what is valid by it.
+func (v *Verifiers) forgive() {
+	for _, b := range v.bodies {
+		b.bare = nil
+	}
+}
 
 // Show swaps the page and the signers. The zero policy is that of a keyset that is not configured.
 func (v *Verifiers) Show(doc Document, policy Policy, maxAge time.Duration, now time.Time) error {
@@ -133,9 +142,12 @@ func (v *Verifiers) lifetime(id string) (life time.Duration) {
 // swap serves the page of doc from now on.
 func (v *Verifiers) swap(doc Document, policy Policy, maxAge time.Duration, now time.Time) error {
 	k := Keyset{Configured: policy.Token != "", Policy: policy, Document: doc}
-	keys := map[string]string{}
+	keys, bare := map[string]string{}, map[string]bool{}
 	for _, g := range k.Published() {
 		for _, key := range g.Keys {
+			if len(key.Chain) == 0 || slices.Contains(v.hidden, key.KID) {
+				bare[string(key.ID)] = true
+			}
 			for _, kid := range doc.testKIDs(key, doc.encrypts()) {
 				if other := keys[kid]; other != "" && other != string(key.ID) {
 					return fmt.Errorf("%v: kid %s stands for %q and %q", now, kid, other, key.ID)
@@ -147,14 +159,14 @@ func (v *Verifiers) swap(doc Document, policy Policy, maxAge time.Duration, now 
 		}
 	}
 	slack := said(doc, policy)
-	switch same := v.served != nil && maps.Equal(v.served.keys, keys); {
+	switch same := v.served != nil && maps.Equal(v.served.keys, keys) && maps.Equal(v.served.bare, bare); {
 	case same && maxAge == v.maxAge && slack == said(v.doc, v.policy):
 	default:
 		if v.served != nil {
 			v.served.until = now.Add(v.maxAge)
 		}
 		if v.served = nil; len(doc.Generations) > 0 {
-			v.served = &body{keys: keys, slack: slack}
+			v.served = &body{keys: keys, slack: slack, bare: bare}
 			v.bodies = append(v.bodies, v.served)
 		}
 	}
@@ -171,6 +183,15 @@ func (v *Verifiers) swap(doc Document, policy Policy, maxAge time.Duration, now 
 	active, signs := doc.Active()
 	if v.waive && signs && active.Number != old.Number {
 		v.waived[active.Number], v.waive = true, false
+	}
+	if signs && active.Number != old.Number && policy.awaitsChain() && !v.waived[active.Number] {
+		for _, key := range active.Keys {
+			for _, b := range v.bodies {
+				if v.held(b, now) && b.bare[string(key.ID)] {
+					return fmt.Errorf("%v: generation %d signs, a body without the chain of %s is used until %v and %v", now, active.Number, key.KID, b.until, b.slack)
+				}
+			}
+		}
 	}
 	v.doc, v.policy, v.maxAge = doc, policy, maxAge
 	return v.sign(now)

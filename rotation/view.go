@@ -11,8 +11,10 @@ import (
 
 // view is k as readers should see it.
 func (m *Manager) view(k *keyset, now time.Time) *Keyset {
-	v := &Keyset{Name: k.name, Configured: k.configured, Policy: k.policy, Document: k.doc.Document}
 	policy, follows := k.rules()
+	v := &Keyset{Name: k.name, Configured: k.configured, Policy: k.policy}
+	watch := k.watchChains(m.reckon(k, now))
+	v.Document, v.hidden = k.doc.hide(watch.hidden), watch.hidden
 	switch {
 	case !k.configured && follows:
 		v.Policy = policy
@@ -27,9 +29,9 @@ func (m *Manager) view(k *keyset, now time.Time) *Keyset {
 		v.Problem = k.doc.conflict(k.policy)
 		return v
 	}
-	active, _ := k.doc.Active()
+	active, _ := v.Document.Active()
 	for _, key := range active.Keys {
-		if key.Lost.IsZero() && m.cfg.Tokens[key.Token] != nil {
+		if key.Lost.IsZero() && m.cfg.Tokens[key.Token] != nil && (len(key.Chain) > 0 || !policy.RequireChain) {
 			v.Signing = append(v.Signing, key)
 		}
 	}
@@ -39,6 +41,8 @@ func (m *Manager) view(k *keyset, now time.Time) *Keyset {
 	parts := k.failures()
 	parts = append(parts, k.losses()...)
 	parts = append(parts, k.out()...)
+	parts = append(parts, watch.problems...)
+	v.Warnings, v.Missing = watch.warnings, watch.missing
 	parts = append(parts, m.unconfigured(k)...)
 	parts = append(parts, m.obstacles(k, steps, obs, now)...)
 	v.Problem = strings.Join(parts, "; ")
@@ -66,6 +70,9 @@ func (k *keyset) out() (parts []string) {
 		return []string{fmt.Sprintf("%s; generation %d takes over at %s, when every verifier can know it%s", what, a.Number, a.at.Format(time.RFC3339), hint)}
 	case k.policy.static():
 		return []string{what + "; name another active key in the configuration and reload"}
+	}
+	if await, _ := k.doc.awaits(k.policy, clock()); await.Kind != "" {
+		return []string{fmt.Sprintf("%s; generation %d waits for its certificates%s", what, await.Generation, hint)}
 	}
 	return []string{what + "; the next generation is being made"}
 }
@@ -173,4 +180,5 @@ func (m *Manager) alarm(k *keyset) {
 		}
 	}
 	k.alarmed = lost
+	m.alarmChains(k)
 }

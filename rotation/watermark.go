@@ -27,6 +27,13 @@ func (w *watermarks) all() map[int]time.Time {
 	return maps.Clone(w.until)
 }
 
+// of returns that of a generation; zero if it has none.
+func (w *watermarks) of(generation int) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.until[generation]
+}
+
 // set puts a watermark down, and forgets those of generations before the first that is live.
 func (w *watermarks) set(first, generation int, t time.Time) {
 	w.mu.Lock()

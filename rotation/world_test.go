@@ -44,6 +44,7 @@ type world struct {
 	coming  map[string]time.Time // what the token will have made, of attempts that were cut off
 	taken   map[string]bool      // what somebody took from the token
 	thefts  bool                 // somebody ever did
+	calm    bool                 // issuers of certificates are reliable
 
 	Verifiers
 }
@@ -95,6 +96,7 @@ func (w *world) rules() Policy {
 func (w *world) show() {
 	k := Keyset{Configured: w.configured, Policy: w.rules(), Document: w.doc}
 	w.behind = max(0, w.accepts-w.off)
+	w.hidden = w.hides()
 	if err := w.Show(w.doc, w.rules(), k.MaxAge(), w.real); err != nil {
 		w.t.Fatal(err)
 	}

@@ -134,6 +134,8 @@ func TestRevokeWhileTheWorkerHangs(t *testing.T) {
 	worker := d.worker()
 	syscall.Kill(worker, syscall.SIGSTOP)
 	defer syscall.Kill(worker, syscall.SIGCONT)
+	// On a busy machine its threads run on until one of them has taken the signal.
+	eventually(t, 10*time.Second, "the worker is stopped", func() bool { state, _ := procStat(worker); return state == "T" })
 	var callers sync.WaitGroup
 	for range 20 { // for eight sessions: some are at the worker, others wait
 		callers.Go(func() { // whose key is revoked under way

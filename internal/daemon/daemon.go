@@ -23,6 +23,7 @@ import (
 	"keysetd.example/internal/config"
 	"keysetd.example/internal/keyspec"
 	"keysetd.example/jwks"
+	"keysetd.example/jwks/x5c"
 	"keysetd.example/rotation"
 	"keysetd.example/rotation/store"
 	"keysetd.example/signing"
@@ -197,7 +198,7 @@ func managerConfig(cfg *config.Config, s *store.Bolt, ts tokens, log *slog.Logge
 	}
 	return rotation.ManagerConfig{
 		Store: s, Installation: s.Installation(), Keysets: policies(cfg), Tokens: rotating,
-		KeyID: jwks.KeyID, Aliases: jwks.Aliases,
+		KeyID: jwks.KeyID, Aliases: jwks.Aliases, ChainDates: x5c.Ends,
 		Accept:        func(token string) []string { return cfg.Tokens[token].AcceptKeys },
 		Logger:        log,
 		GenerateLimit: generateSlack(longest),
