@@ -31,6 +31,17 @@ func (c *Client) Thaw(ctx context.Context, keyset string, req *v1.ThawRequest) (
 	return post[v1.ActReply](ctx, c, path(keyset)+"/thaw", req, repeatable)
 }
 
+// CSR returns the requests of the keyset's keys for certificates from outside.
+func (c *Client) CSR(ctx context.Context, keyset string) (*v1.CSRList, error) {
+	return get[v1.CSRList](ctx, c, path(keyset)+"/csr")
+}
+
+// ImportCertificate hands in the chain that was issued for a key. It is sent once: by the second time somebody may
+// have handed in another one.
+func (c *Client) ImportCertificate(ctx context.Context, keyset string, req *v1.ImportCertificateRequest) (*v1.ActReply, error) {
+	return post[v1.ActReply](ctx, c, path(keyset)+"/certificate", req, onceOnly)
+}
+
 // Plan returns what will happen to the keyset if nothing else does.
 func (c *Client) Plan(ctx context.Context, keyset string) (*v1.Plan, error) {
 	return get[v1.Plan](ctx, c, path(keyset)+"/plan")

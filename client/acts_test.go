@@ -37,6 +37,9 @@ func TestActs(t *testing.T) {
 		"rotate, any": func() (*v1.ActReply, error) { return c.Rotate(ctx, "default", new(v1.RotateRequest)) },
 		"freeze":      func() (*v1.ActReply, error) { return c.Freeze(ctx, "default", &v1.FreezeRequest{Until: at}) },
 		"thaw":        func() (*v1.ActReply, error) { return c.Thaw(ctx, "default", new(v1.ThawRequest)) },
+		"certificate": func() (*v1.ActReply, error) {
+			return c.ImportCertificate(ctx, "default", &v1.ImportCertificateRequest{KID: "k", Chain: "c"})
+		},
 	} {
 		if reply, err := act(); err != nil || reply.Keyset.Name != "default" || len(reply.Keyset.Generations) != 1 {
 			t.Errorf("%s: %+v, %v", name, reply, err)
@@ -48,6 +51,10 @@ func TestActs(t *testing.T) {
 	}
 	if plan, err := c.Plan(ctx, "default"); err != nil || len(plan.Steps) != 1 || plan.Steps[0].Generation != 2 || !plan.Steps[0].At.Equal(at) {
 		t.Errorf("plan: %+v, %v", plan, err)
+	}
+	w.Operator.Requests = []v1.CertificateRequest{{KID: "k", CSR: "PEM"}}
+	if list, err := c.CSR(ctx, "default"); err != nil || len(list.Requests) != 1 || list.Requests[0].CSR != "PEM" {
+		t.Errorf("csr: %+v, %v", list, err)
 	}
 	for _, limit := range []int{0, 7} {
 		if history, err := c.History(ctx, "default", limit); err != nil || len(history.Events) != 1 || history.Events[0].KIDs[0] != "k" {
@@ -70,6 +77,7 @@ func TestActs(t *testing.T) {
 		"rotate default {By:" + by + " Why:r KID:k}", "rotate default {By:" + by + " Why: KID:}",
 		"freeze default {By:" + by + " Why: KID:} 2031-01-01T00:00:00Z", "thaw default {By:" + by + " Why: KID:}",
 		"revoke default {Act:{By:" + by + " Why:r KID:} All:true Through:0 AcceptUnpublished:true KeepObject:false}",
+		`certificate default "c" {By:` + by + ` Why: KID:k}`, "csr default",
 		"plan default", "history default 100", "history default 7",
 		"reload " + by + " {DryRun:true Remove:[a b]}", "clock accept {By:" + by + " Why: KID:}",
 	} {
@@ -77,7 +85,7 @@ func TestActs(t *testing.T) {
 			t.Errorf("%s is not among %q", want, calls)
 		}
 	}
-	if len(calls) != 10 {
+	if len(calls) != 12 {
 		t.Errorf("%d calls: %q", len(calls), calls)
 	}
 }
@@ -144,6 +152,10 @@ func TestWhatIsSentTwice(t *testing.T) {
 			_, err := c.Revoke(ctx, "default", &v1.RevokeRequest{All: true, Through: 3, Reason: "r"})
 			return err
 		}, 2},
+		"certificate": {func(ctx context.Context, c *client.Client) error {
+			_, err := c.ImportCertificate(ctx, "default", &v1.ImportCertificateRequest{KID: "k", Chain: "c"})
+			return err
+		}, 1},
 		"clock": {func(ctx context.Context, c *client.Client) error { return c.AcceptClock(ctx) }, 1},
 		"pin": {func(ctx context.Context, c *client.Client) error {
 			_, err := c.PINRetry(ctx, "main")

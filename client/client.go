@@ -1,7 +1,7 @@
 // Package client speaks to keysetd over its Unix socket. It is pure Go.
 //
 //	c, err := client.Dial("")
-//	reply, err := c.SignJWT(ctx, "default", &v1.JWTRequest{Claims: claims})
+//	reply, err := c.SignJWT(ctx, "default", &v1.JWTRequest{Claims: claims, Alg: "ES256"})
 //	if errors.Is(err, client.ErrNotGranted) { … }
 //
 // # What follows a rotation and what is pinned
@@ -107,6 +107,11 @@ func (c *Client) Keysets(ctx context.Context) (*v1.KeysetList, error) {
 // Keyset returns the state of one keyset.
 func (c *Client) Keyset(ctx context.Context, keyset string) (*v1.Keyset, error) {
 	return get[v1.Keyset](ctx, c, path(keyset))
+}
+
+// Keys returns the keyset's keys with their certificates, and those that were revoked.
+func (c *Client) Keys(ctx context.Context, keyset string) (*v1.KeyList, error) {
+	return get[v1.KeyList](ctx, c, path(keyset)+"/keys")
 }
 
 // PINRetry allows one more login to a token whose PIN was refused, and returns how the

@@ -9,7 +9,8 @@ import (
 )
 
 // Decrypt has the keyset decrypt a compact JWE, or the content encryption key of one (RFC 7516).
-// Whatever is wrong with the message, the error is ErrDecryptionFailed and says no more.
+// A message that reaches a key and does not open is ErrDecryptionFailed, and no more is said; one that
+// cannot be read is that too, with what is wrong with its form.
 func (c *Client) Decrypt(ctx context.Context, keyset string, req *v1.DecryptRequest) (*v1.DecryptReply, error) {
 	body, err := requestBody(req)
 	if err != nil {

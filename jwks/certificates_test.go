@@ -104,6 +104,9 @@ func TestCertificateForms(t *testing.T) {
 		if !bytes.Equal([]byte(get("cer")), k.Chain[0]) {
 			t.Errorf("%s: cer is another", spec)
 		}
+		if bundle, err := jwks.PKCS7(k.Chain); err != nil || string(bundle) != get("pb7") || jwks.Fingerprint(k.Chain[0])+"\n" != get("fingerprint") {
+			t.Errorf("%s: %s %s, %v; the pages differ", spec, bundle, jwks.Fingerprint(k.Chain[0]), err)
+		}
 		for _, page := range []string{"pem", "rawpem"} {
 			block, rest := pem.Decode([]byte(get(page)))
 			if block == nil || block.Type != "CERTIFICATE" || len(block.Headers) > 0 || len(rest) > 0 || !bytes.Equal(block.Bytes, k.Chain[0]) {

@@ -49,9 +49,9 @@ type forms [formCount]*Page
 // newForms writes chain, which is DER, leaf first. name is that of the files that are saved.
 func newForms(name string, chain [][]byte, f freshness) (*forms, error) {
 	leaf := chain[0]
-	bundle, err := pkcs7.DegenerateCertificate(slices.Concat(chain...))
+	bundle, err := PKCS7(chain)
 	if err != nil {
-		return nil, fmt.Errorf("writing the chain as PKCS #7: %w", err)
+		return nil, err
 	}
 	text := x5c.EncodePEM(chain[:1])
 	file := func(extension, contentType string, body []byte) *Page {
@@ -59,18 +59,35 @@ func newForms(name string, chain [][]byte, f freshness) (*forms, error) {
 		p.disposition = mime.FormatMediaType("attachment", map[string]string{"filename": name + extension})
 		return p
 	}
-	oldSum, sum := sha1.Sum(leaf), sha256.Sum256(leaf)
+	sum := sha256.Sum256(leaf)
 	return &forms{
 		cer:               file(".cer", "application/pkix-cert", leaf),
 		pemFile:           file(".pem", "application/x-pem-file", text),
 		rawpem:            newPage(plainText, text, f),
-		pb7:               file(".p7b", "application/x-pkcs7-certificates", pem.EncodeToMemory(&pem.Block{Type: "PKCS7", Bytes: bundle})),
-		fingerprint:       newPage(plainText, colons(oldSum[:]), f),
-		fingerprintSHA256: newPage(plainText, colons(sum[:]), f),
+		pb7:               file(".p7b", "application/x-pkcs7-certificates", bundle),
+		fingerprint:       newPage(plainText, []byte(Fingerprint(leaf)+"\n"), f),
+		fingerprintSHA256: newPage(plainText, []byte(colons(sum[:])+"\n"), f),
 	}, nil
 }
 
-// colons writes sum as 0A:FF, and ends the line.
-func colons(sum []byte) []byte {
-	return []byte(strings.ReplaceAll(fmt.Sprintf("% X", sum), " ", ":") + "\n")
+// PKCS7 writes chain, which is DER, leaf first, as the PKCS #7 that the page /pb7 has: all its
+// certificates and no signer (RFC 2315 §9), in PEM (RFC 7468 §8).
+func PKCS7(chain [][]byte) ([]byte, error) {
+	bundle, err := pkcs7.DegenerateCertificate(slices.Concat(chain...))
+	if err != nil {
+		return nil, fmt.Errorf("writing the chain as PKCS #7: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PKCS7", Bytes: bundle}), nil
+}
+
+// Fingerprint is the SHA-1 of a certificate, which is DER, as the page /fingerprint has it:
+// upper-case hexadecimal with colons, 0A:FF.
+func Fingerprint(certificate []byte) string {
+	sum := sha1.Sum(certificate)
+	return colons(sum[:])
+}
+
+// colons writes sum as 0A:FF.
+func colons(sum []byte) string {
+	return strings.ReplaceAll(fmt.Sprintf("% X", sum), " ", ":")
 }

@@ -100,8 +100,8 @@ func (k *keyset) watchChains(t time.Time) (w chainWatch) {
 			continue // it had one
 		}
 		w.missing = append(w.missing, key.KID)
-		line := fmt.Sprintf("generation %d waits for the certificate of kid %s (%s): `keysetctl csr show %s` prints the request, `keysetctl certificate import` takes the answer",
-			g.Number, key.KID, key.Spec, key.KID)
+		line := fmt.Sprintf("generation %d waits for the certificate of kid %s (%s): `keysetctl csr show %s %s` prints the request, `keysetctl certificate import` takes the answer",
+			g.Number, key.KID, key.Spec, k.name, key.KID)
 		switch late := due(by); {
 		case signing && !hand && late:
 			w.problems = append(w.problems, fmt.Sprintf("%s; it was to be there by %s, so the active generation signs longer than it should", line, by.Format(time.RFC3339)))

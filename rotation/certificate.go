@@ -17,7 +17,8 @@ type CertRequest struct {
 	// NotBefore is the key's creation less the clock skew, NotAfter beyond everything the
 	// key may still verify.
 	NotBefore, NotAfter time.Time
-	// Signer signs with the new key itself. Its signatures are for this certificate only.
+	// Signer signs with the new key itself. Its signatures are for this certificate only. Nil for a
+	// key that decrypts.
 	Signer crypto.Signer
 }
 

@@ -107,21 +107,21 @@ func (d Document) renewed(number int, certified []Key, policy Policy, now time.T
 
 // certify has the issuer certify a key for as long as it may be needed from now on.
 func (m *Manager) certify(ctx context.Context, keyset string, number int, policy Policy, key Key, now time.Time) (chain [][]byte, c Certified, err error) {
-	if m.cfg.Certify == nil || policy.Encrypts() || policy.External { // a key that decrypts cannot sign its certificate
+	if m.cfg.Certify == nil || policy.External {
 		return nil, Certified{}, nil
 	}
 	pub, err := x509.ParsePKIXPublicKey(key.Public)
 	if err != nil {
 		return nil, Certified{}, fmt.Errorf("reading its public key: %w", err)
 	}
-	signer, err := m.cfg.Tokens[key.Token].Signer(ctx, hsm.Ref{ID: key.ID, Label: key.Label}, pub)
-	if err != nil {
-		return nil, Certified{}, fmt.Errorf("signing its certificate: %w", err)
-	}
 	req := CertRequest{
 		Keyset: keyset, Generation: number, Spec: key.Spec, KID: key.KID, Public: pub,
 		NotBefore: now.Add(-policy.ClockSkew), NotAfter: now.Add(policy.CertificateLifetime()),
-		Signer: signer,
+	}
+	if !policy.Encrypts() { // a key that decrypts signs nothing
+		if req.Signer, err = m.cfg.Tokens[key.Token].Signer(ctx, hsm.Ref{ID: key.ID, Label: key.Label}, pub); err != nil {
+			return nil, Certified{}, fmt.Errorf("signing its certificate: %w", err)
+		}
 	}
 	if chain, err = m.cfg.Certify(ctx, req); err != nil {
 		return nil, Certified{}, fmt.Errorf("making its certificate: %w", err)

@@ -33,6 +33,10 @@ func operatorsActs(ctx context.Context, s *signing.Service, c policy.Caller, key
 		"freeze": func() (any, error) {
 			return s.Freeze(ctx, c, keyset, &v1.FreezeRequest{Until: until, Reason: "test"})
 		},
+		"csr": func() (any, error) { return s.CSR(ctx, c, keyset) },
+		"import": func() (any, error) {
+			return s.ImportCertificate(ctx, c, keyset, &v1.ImportCertificateRequest{KID: "k1", Chain: "PEM"})
+		},
 		"thaw": func() (any, error) { return s.Thaw(ctx, c, keyset, &v1.ThawRequest{Reason: "test"}) },
 		"plan": func() (any, error) { return s.Plan(ctx, c, keyset) },
 		"history": func() (any, error) {
@@ -49,6 +53,8 @@ func TestOperatorsActs(t *testing.T) {
 		"rotate":  {"rotate default {By:uid 1001 Why:test KID:k1}", "rotate", "default", "k1", `because "test"`},
 		"revoke":  {"revoke default {Act:{By:uid 1001 Why:test KID:k1} All:false Through:0 AcceptUnpublished:false KeepObject:false}", "revoke", "default", "k1", `because "test"`},
 		"freeze":  {"freeze default {By:uid 1001 Why:test KID:} 2030-01-02T03:04:05Z", "freeze", "default", "", `freeze, until 2030-01-02T03:04:05Z, because "test"`},
+		"csr":     {"csr default", "certificate", "default", "", "csr"},
+		"import":  {`certificate default "PEM" {By:uid 1001 Why: KID:k1}`, "certificate", "default", "k1", "import"},
 		"thaw":    {"thaw default {By:uid 1001 Why:test KID:}", "freeze", "default", "", `thaw, because "test"`},
 		"plan":    {"plan default", "read", "default", "", "plan"},
 		"history": {"history default 100", "read", "default", "", "history"},
@@ -74,6 +80,7 @@ func TestActsNotGranted(t *testing.T) {
 	everything := policy.Rule{Name: "svc", UID: new(uint32(uid)), Keysets: []string{"default"}, Algorithms: signingtest.All(uid).Algorithms, ClientIDs: []string{policy.All}}
 	needs := map[string]policy.Operation{
 		"rotate": policy.Rotate, "revoke": policy.Revoke, "freeze": policy.Freeze, "thaw": policy.Freeze,
+		"csr": policy.Certificate, "import": policy.Certificate,
 		"plan": policy.Read, "history": policy.Read, "reload": policy.Admin, "clock": policy.Admin,
 	}
 	for name, need := range needs {
@@ -304,7 +311,7 @@ func TestPlanAndHistory(t *testing.T) {
 func TestActIsNotCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := signingtest.New(t, signingtest.All(uid))
-		for _, name := range []string{"rotate", "revoke", "freeze", "thaw", "reload", "clock"} {
+		for _, name := range []string{"rotate", "revoke", "freeze", "thaw", "import", "reload", "clock"} {
 			ctx, hangUp := context.WithCancel(t.Context())
 			w.Operator.Hook = func(context.Context) { hangUp() }
 			if _, err := operatorsActs(ctx, w.Service, caller, "default")[name](); err != nil {
@@ -327,7 +334,7 @@ func TestActDoneAndNotAudited(t *testing.T) {
 		w := signingtest.New(t, signingtest.All(uid))
 		w.Audit.Fail(context.DeadlineExceeded)
 		_, err := operatorsActs(t.Context(), w.Service, caller, "default")[name]()
-		if name == "plan" || name == "history" {
+		if name == "plan" || name == "history" || name == "csr" {
 			expect(t, name, err, v1.DeadlineExceeded, "")
 			continue
 		}

@@ -20,6 +20,11 @@ type Operator interface {
 	Revoke(ctx context.Context, keyset string, act rotation.RevokeAct) (rotation.Revoked, error)
 	Freeze(ctx context.Context, keyset string, act rotation.Act, until time.Time) error
 	Thaw(ctx context.Context, keyset string, act rotation.Act) error
+	// CSR returns a request, signed by its key, for each of the keyset's keys that a certificate from outside is
+	// wanted for.
+	CSR(ctx context.Context, keyset string) ([]v1.CertificateRequest, error)
+	// ImportCertificate puts down the chain, in PEM, that somebody issued outside for the key act.KID.
+	ImportCertificate(ctx context.Context, keyset, chain string, act rotation.Act) error
 	AcceptClock(ctx context.Context, act rotation.Act) error
 	// Plan tells the steps to come, soonest first.
 	Plan(keyset string) ([]rotation.Forecast, error)

@@ -47,7 +47,7 @@ func TestPanicIsAudited(t *testing.T) {
 		return nil, reply.Items[0].Error
 	}
 	operations := map[string]string{
-		"thaw": "freeze", "plan": "read", "history": "read", "reload": "admin", "clock": "admin", "pin retry": "admin", "item": "jwt",
+		"thaw": "freeze", "csr": "certificate", "import": "certificate", "plan": "read", "history": "read", "reload": "admin", "clock": "admin", "pin retry": "admin", "item": "jwt",
 	}
 	for name, act := range acts {
 		before := len(w.Audit.Records())

@@ -90,6 +90,10 @@ type Keyset struct {
 	// Decrypters are the keys that decrypt, of purpose enc, in the order in which they are tried for
 	// a message that names none: newest first. One that is active and decrypts makes the keyset ready.
 	Decrypters []DecryptKey
+	// Records are all keys of the keyset, in the order in which they are listed; each time it is
+	// called the same. Nil: none are known. It is called for whoever asks for them, so that what a
+	// thousand keysets' lists would weigh is not held by a State, and it must not block.
+	Records func() []KeyRecord
 	// Status is what GET shows. NewState fills in what it knows itself: name, purpose,
 	// issuer, algorithms, ready. Coming and Revoked stand in it for the caller, too.
 	Status v1.Keyset
@@ -130,6 +134,7 @@ type keyset struct {
 	revoked    []string // few, and looked at only when something is refused or the state has changed
 	guaranteed time.Duration
 	outlive    func(ctx context.Context, generation int, exp time.Time) error
+	records    func() []KeyRecord
 	status     v1.Keyset
 }
 
@@ -174,7 +179,7 @@ func newKeyset(in Keyset, m *Metrics) (*keyset, error) {
 		purpose: in.Purpose, rules: claimRules{in.Issuer, in.AnyIssuer, in.MaxTokenLifetime, assertion.MaxLifetime}, defaultAlg: in.DefaultAlg,
 		header: in.Header, longest: minProtected, assertion: assertion,
 		coming: in.Coming, comingKIDs: in.ComingKIDs, revoked: in.Revoked,
-		guaranteed: cmp.Or(in.Guaranteed, in.MaxTokenLifetime), outlive: in.Outlive,
+		guaranteed: cmp.Or(in.Guaranteed, in.MaxTokenLifetime), outlive: in.Outlive, records: in.Records,
 		status: in.Status,
 	}
 	for _, k := range in.Active {

@@ -44,7 +44,7 @@ type ThawRequest struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// ActReply answers rotate, revoke, freeze and thaw: the keyset's new state.
+// ActReply answers rotate, revoke, freeze, thaw and certificate: the keyset's new state.
 type ActReply struct {
 	Keyset Keyset `json:"keyset"`
 	// Revoked tells of the keys that this act revoked, or that were revoked before; of revoke only.

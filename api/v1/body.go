@@ -80,6 +80,8 @@ type Keyset struct {
 	Ready bool `json:"ready"`
 	// Problem says in one line why not, or what else is wrong.
 	Problem string `json:"problem,omitempty"`
+	// Warnings are what somebody is to do before something is wrong, in one line each.
+	Warnings []string `json:"warnings,omitempty"`
 	// Algorithms that can be asked for now, the default first.
 	Algorithms  []string     `json:"algorithms"`
 	Generations []Generation `json:"generations"`

@@ -115,8 +115,8 @@ command line makes no sense. Errors are one line on standard error.`,
 	flags.StringVar(&o.socket, "socket", "", "path of keysetd's socket (default $"+client.SocketVariable+", or "+client.DefaultSocket+")")
 	flags.BoolVar(&o.json, "json", false, "print JSON")
 	flags.DurationVar(&o.timeout, "timeout", 0, "how long to wait for an answer (default 15s, and 75s for what changes keys or configuration)")
-	root.AddCommand(statusCommand(&o), signCommand(&o), decryptCommand(&o), jwksCommand(&o), planCommand(&o), historyCommand(&o),
-		rotateCommand(&o), revokeCommand(&o), freezeCommand(&o), thawCommand(&o),
+	root.AddCommand(statusCommand(&o), signCommand(&o), decryptCommand(&o), jwksCommand(&o), keysCommand(&o), planCommand(&o), historyCommand(&o),
+		rotateCommand(&o), revokeCommand(&o), freezeCommand(&o), thawCommand(&o), csrCommand(&o), certificateCommand(&o),
 		reloadCommand(&o), clockCommand(&o), whoamiCommand(&o), policyCommand(&o), auditCommand(&o), pinCommand(&o), tokenCommand(&o))
 	return root
 }

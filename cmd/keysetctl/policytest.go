@@ -66,7 +66,7 @@ lives for a minute are asked about. It exits with 1 where the request would be r
 	flags.Uint32Var(&f.uid, "uid", 0, "the user, by number")
 	flags.Uint32Var(&f.gid, "gid", 0, "the user's primary group, by number (default: as this system has it)")
 	flags.UintSliceVar(&f.groups, "groups", nil, "supplementary groups, by number (default: as this system has them)")
-	flags.StringVar(&f.request.Operation, "operation", "", "jwt, client-assertion, sign, decrypt, read, rotate, revoke, freeze, admin")
+	flags.StringVar(&f.request.Operation, "operation", "", "jwt, client-assertion, sign, decrypt, read, rotate, revoke, freeze, certificate, admin")
 	flags.StringVar(&f.request.Keyset, "keyset", "", "the keyset; admin has none")
 	flags.StringVar(&f.request.Alg, "alg", "", "the algorithm (default: the keyset's)")
 	flags.StringVar(&f.request.Typ, "typ", "", "the typ of the token (default: JWT)")

@@ -38,6 +38,9 @@ func remarksOn(k v1.Keyset, now time.Time) (said []string) {
 		}
 		say("%s can be asked for %s", strings.Join(algs, ", "), moment(at, now))
 	}
+	for _, w := range k.Warnings {
+		say("%s", w)
+	}
 	switch {
 	case k.Problem != "":
 		say("%s", k.Problem)

@@ -17,12 +17,16 @@ import (
 // certificate and no CRL can be.
 const usages = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 
+// backdated is how long before the ceremony a self-signed certificate begins: verifiers' clocks may be behind, and
+// keysetd shows no chain before its begin plus the clock skew.
+const backdated = 5 * time.Minute
+
 // selfSigned issues the CA's own certificate (DER). Its serial number and key identifiers are crypto/x509's: 159
 // random bits, and a hash of the key. The signature of the result was checked.
 func (p Plan) selfSigned(signer crypto.Signer, now time.Time) ([]byte, error) {
 	template := &x509.Certificate{
 		Subject:               p.Subject,
-		NotBefore:             now.UTC().Truncate(time.Second),
+		NotBefore:             now.UTC().Truncate(time.Second).Add(-backdated),
 		NotAfter:              now.UTC().Truncate(time.Second).AddDate(0, 0, p.Days),
 		KeyUsage:              usages,
 		BasicConstraintsValid: true,

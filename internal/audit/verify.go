@@ -104,7 +104,7 @@ func (v *verifier) line(s scanned) error {
 		if !v.suspect.next(v, s, &l, ok) {
 			return nil
 		}
-		if l.torn != v.suspect.torn.bytes || l.tornHash != v.suspect.torn.hash() {
+		if l.torn == 0 || l.torn != v.suspect.torn.bytes || l.tornHash != v.suspect.torn.hash() {
 			v.suspect.follower, v.suspect.declares = &placed{l.head, s.file, s.at}, l.torn > 0
 			return nil
 		}

@@ -208,3 +208,24 @@ func TestVeryLongLineIsNoLine(t *testing.T) {
 		}
 	}
 }
+
+// A blank line is none of the chain's, and nothing that a crash leaves.
+func TestBlankLineIsFound(t *testing.T) {
+	tr := recordTrail(t, t.TempDir(), 5)
+	path := tr.paths()[0]
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bytes.SplitAfter(whole, []byte("\n"))
+	for at := range len(lines) - 1 {
+		with := bytes.Join(slices.Insert(slices.Clone(lines), at, []byte("\n")), nil)
+		if err := os.WriteFile(path, with, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := Verify([]string{path}, VerifyOptions{KIDs: tr.kids[:1]})
+		if err != nil || r.Fault == nil || r.Fault.Line != at+1 {
+			t.Errorf("a blank line at %d: %v, %v", at+1, r.Fault, err)
+		}
+	}
+}

@@ -56,7 +56,7 @@ func (v *verifier) checkpoint(compact string) error {
 		v.trusted[c.kid] = true // on the log's word
 	}
 	if !v.trusted[c.kid] {
-		return v.fault(UnknownKey, v.last, "key %s is introduced, but no trusted key vouches for it; where it took over in an emergency, name it as trusted too", c.kid)
+		return v.fault(UnknownKey, v.last, "key %s is introduced, but none of the trusted keys (--kid) vouches for it: a kid is mistyped, this is another installation's log, or the key took over in an emergency and is to be named as trusted too", c.kid)
 	}
 	r := &v.report
 	if c.head.Seq >= v.last.Seq {

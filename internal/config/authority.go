@@ -82,12 +82,18 @@ func (a *CertificateAuthority) check(src *source, at path, tokens map[string]Tok
 	if a.Chain, err = x5c.ParsePEM(data); err != nil {
 		return src.fail(at.join("certificate"), "the file that it names: %v", err)
 	}
-	ca, err := a.CA(DropRoot)
-	if err == nil {
-		err = ca.Validate()
-	}
-	if err != nil {
-		return src.fail(at.join("certificate"), "%v", err)
+	for _, f := range []struct {
+		name        string
+		crl, issuer []string
+	}{{"certificate", nil, nil}, {"crl_urls", a.CRLURLs, nil}, {"issuer_urls", nil, a.IssuerURLs}} {
+		ca, err := a.CA(DropRoot)
+		if err == nil {
+			ca.CRLURLs, ca.IssuerURLs = f.crl, f.issuer
+			err = ca.Validate()
+		}
+		if err != nil {
+			return src.fail(at.join(f.name), "%v", err)
+		}
 	}
 	return nil
 }
@@ -105,6 +111,9 @@ func (c *Config) checkAuthority(src *source, name string) error {
 	at := root.join("keysets").join(name).join("certificate")
 	if k.Certificate.CA == "" {
 		return src.fail(at, "ca is missing; name one of certificate_authorities")
+	}
+	if len(c.CertificateAuthorities) == 0 {
+		return src.fail(at.join("ca"), "names a certificate authority, and there is none; describe it under certificate_authorities")
 	}
 	if _, ok := c.CertificateAuthorities[k.Certificate.CA]; !ok {
 		return src.fail(at.join("ca"), "is not the name of a certificate authority; they are %s", join(slices.Sorted(maps.Keys(c.CertificateAuthorities))))

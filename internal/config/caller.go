@@ -25,7 +25,8 @@ type Caller struct {
 	// Keysets that are granted, or "*" for all. Required.
 	Keysets []string `yaml:"keysets,all"`
 	// Operations that are granted: jwt, sign and client-assertion; decrypt, on enc keysets; read, which shows state, plan and
-	// history; rotate, revoke, freeze (and thaw), the operator's acts; admin, for what concerns the
+	// history; rotate, revoke, freeze (and thaw), the operator's acts; certificate, which shows requests for
+	// certificates and takes the answers; admin, for what concerns the
 	// daemon and its tokens. Or "*" for all, those of later versions included. Required. Whoever is
 	// limited by types, client_ids, audiences or claims has no sign on the same keyset, if its purpose
 	// serves sign.

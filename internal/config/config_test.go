@@ -102,7 +102,7 @@ func TestExample(t *testing.T) {
 	}
 	want := []policy.Rule{
 		{Name: "monitoring", UID: new(uint32(1002)), Keysets: []string{"*"}, Operations: []policy.Operation{policy.Read}, Priority: 5},
-		{Name: "operator", UID: new(uint32(1003)), Keysets: []string{"*"}, Operations: []policy.Operation{policy.Read, policy.Rotate, policy.Revoke, policy.Freeze, policy.Admin}, Priority: 5},
+		{Name: "operator", UID: new(uint32(1003)), Keysets: []string{"*"}, Operations: []policy.Operation{policy.Read, policy.Rotate, policy.Revoke, policy.Certificate, policy.Freeze, policy.Admin}, Priority: 5},
 		{Name: "reader", UID: new(uint32(1004)), Keysets: []string{"inbox"}, Operations: []policy.Operation{policy.Decrypt}, Priority: 5},
 		{
 			Name: "token-service", UID: new(uint32(1001)), Keysets: []string{"default"}, Operations: []policy.Operation{policy.JWT, policy.ClientAssertion},

@@ -1,7 +1,10 @@
 package config
 
 import (
+	"maps"
+	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -60,6 +63,28 @@ func (k *Keyset) checkDiscovery(src *source, at path) error {
 		return src.fail(field, "needs the keyset's issuer, for a document speaks for one issuer; give that, or leave discovery out")
 	case k.Discovery.AuthorizationEndpoint == "":
 		return src.fail(field, "authorization_endpoint is missing; OpenID Connect Discovery requires it")
+	case k.Discovery.TokenEndpoint == "" && k.Discovery.redeems():
+		return src.fail(field, "token_endpoint is missing; OpenID Connect Discovery requires it where a code is to be redeemed (response_types_supported)")
+	case !isURL(k.Issuer) || strings.Contains(k.Issuer, "?"):
+		return src.fail(field, "needs an issuer that is an http or https URL without user, query and fragment, for relying parties ask below it")
+	}
+	members := k.Discovery.Members()
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		address, ok := members[name].(string)
+		if ok && !isURL(address) {
+			return src.fail(field.join(name), "must be an http or https URL without user and fragment")
+		}
 	}
 	return nil
+}
+
+// redeems reports whether a response type has a code in it, as the one by default has.
+func (d Discovery) redeems() bool {
+	return len(d.ResponseTypesSupported) == 0 || slices.ContainsFunc(d.ResponseTypesSupported, func(s string) bool { return slices.Contains(strings.Fields(s), "code") })
+}
+
+// isURL is for an address that relying parties go to, as package jwks asks it to be.
+func isURL(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.User == nil && !strings.Contains(address, "#")
 }

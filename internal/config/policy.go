@@ -37,6 +37,8 @@ func (k Keyset) Policy(name string) rotation.Policy {
 		MaxFreeze:          k.Rotation.MaxFreeze,
 		ManualPerDay:       k.Rotation.ManualPerDay,
 		ManualBurst:        k.Rotation.ManualBurst,
+		External:           k.Certificate.Issuer == External,
+		RequireChain:       k.Certificate.RequireX5C,
 	}.WithDefaults().Spread(name)
 }
 

@@ -39,15 +39,15 @@ var scalars = map[reflect.Type]scalar{
 	reflect.TypeFor[KeyID]():                   {aKeyID, erase(parseKeyID)},
 	reflect.TypeFor[jose.SignatureAlgorithm](): {"", erase(parseAlgorithm)},
 	reflect.TypeFor[policy.Operation]():        {"", erase(policy.ParseOperation)},
-	reflect.TypeFor[audit.Sync]():              {"", oneOf("", audit.SyncSecond, audit.SyncAlways)},
-	reflect.TypeFor[Verify]():                  {"", oneOf("", VerifyRSA, VerifyAll, VerifyNone)},
-	reflect.TypeFor[Purpose]():                 {"", oneOf("", JWT, Raw, Any, Enc)},
-	reflect.TypeFor[Mode]():                    {"", oneOf("", Dynamic, Static)},
-	reflect.TypeFor[AssertionTyp]():            {"", oneOf("", TypJWT, TypClientAuthentication)},
-	reflect.TypeFor[AudienceForm]():            {"", oneOf("", AudienceString, AudienceArray)},
-	reflect.TypeFor[RootPolicy]():              {"", oneOf("", DropRoot, KeepRoot)},
+	reflect.TypeFor[audit.Sync]():              {"", oneOf(audit.SyncSecond, audit.SyncAlways)},
+	reflect.TypeFor[Verify]():                  {"", oneOf(VerifyRSA, VerifyAll, VerifyNone)},
+	reflect.TypeFor[Purpose]():                 {"", oneOf(JWT, Raw, Any, Enc)},
+	reflect.TypeFor[Mode]():                    {"", oneOf(Dynamic, Static)},
+	reflect.TypeFor[AssertionTyp]():            {"", oneOf(TypJWT, TypClientAuthentication)},
+	reflect.TypeFor[AudienceForm]():            {"", oneOf(AudienceString, AudienceArray)},
+	reflect.TypeFor[RootPolicy]():              {"", oneOf(DropRoot, KeepRoot)},
 	reflect.TypeFor[x5c.Usage]():               {"", func(s string) (any, error) { return x5c.Usage(s), nil }},
-	reflect.TypeFor[CertificateIssuer]():       {"", oneOf("external", SelfSigned, IssuedByCA, NoCertificate)},
+	reflect.TypeFor[CertificateIssuer]():       {"", oneOf(SelfSigned, IssuedByCA, External, NoCertificate)},
 }
 
 func erase[T any](parse func(string) (T, error)) func(string) (any, error) {
@@ -55,7 +55,7 @@ func erase[T any](parse func(string) (T, error)) func(string) (any, error) {
 }
 
 // oneOf reads one of the words that this version knows. Those of later are named as such.
-func oneOf[T ~string](later string, words ...T) func(string) (any, error) {
+func oneOf[T ~string](words ...T) func(string) (any, error) {
 	var list []string
 	for _, w := range words {
 		list = append(list, string(w))
@@ -68,11 +68,6 @@ func oneOf[T ~string](later string, words ...T) func(string) (any, error) {
 		for _, w := range words {
 			if string(w) == s {
 				return w, nil
-			}
-		}
-		for w := range strings.FieldsSeq(later) {
-			if w == s {
-				return nil, errors.New(w + " is not available in this version; it " + must)
 			}
 		}
 		return nil, errors.New(must)

@@ -71,6 +71,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(good))
 	f.Add([]byte(least))
 	f.Add([]byte(goodStatic))
+	f.Add([]byte(goodAuthority))
+	f.Add([]byte(goodDiscovery))
 	opts := testOptions // no file that the fuzzer hits upon is opened
 	opts.ReadFile = oneFile("c.pem", chainPEM(f, rsaKey(f)))
 	for _, v := range []string{`"` + secret + `"`, secret, "{" + secret + "}", "[" + secret + "]", "&" + secret + " x", "|\n      " + secret} {
@@ -78,6 +80,12 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(strings.Replace(good, "https://issuer.example", v, 1)))
 		for _, old := range []string{"old-rsa", `"0a1b"`, "main", "c.pem", "8d", "p-256"} {
 			f.Add([]byte(strings.Replace(goodStatic, old, v, 1)))
+		}
+		for _, old := range []string{"corporate:", "issuing", "c.pem", `"http://pki.example/a.crl"`, "ca: corporate", "spare"} {
+			f.Add([]byte(strings.Replace(goodAuthority, old, v, 1)))
+		}
+		for _, old := range []string{"https://keys.example", "https://issuer.example/token", "openid", "scopes_supported"} {
+			f.Add([]byte(strings.Replace(goodDiscovery, old, v, 1)))
 		}
 	}
 	f.Add([]byte("a: [" + secret + "\nb: {\n- x"))

@@ -115,7 +115,7 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) (err error) {
 		return err
 	}
 	reloads := newReloader(opts.Load, manager, p, log)
-	service.Config.Operator, service.Config.Reload = manager, reloads.reload
+	service.Config.Operator, service.Config.Reload = acts{manager, ts, p.config}, reloads.reload
 	registry, err := m.registry()
 	if err != nil {
 		return err
@@ -237,12 +237,15 @@ func forward(ctx context.Context, words <-chan struct{}, do func()) {
 }
 
 // canSign reports whether every keyset of a configuration has a key that signs, or one that
-// decrypts.
+// decrypts, or waits for its first certificate from outside.
 func canSign(cfg *config.Config, s *rotation.Snapshot) bool {
 	for name := range cfg.Keysets {
 		k := s.Keysets[name]
 		if k == nil || !inService(k) {
 			return false
+		}
+		if awaitsFirstChain(k) { // nobody needs to hold up the others for it
+			continue
 		}
 		if _, active := k.Document.Active(); !active || len(k.Signing) == 0 && !k.Policy.Encrypts() {
 			return false

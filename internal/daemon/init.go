@@ -111,11 +111,15 @@ func (ts tokens) noOthers(ctx context.Context, cfg *config.Config) error {
 	return nil
 }
 
-// initialised: every keyset has one generation in use, and one behind it where keysetd makes them.
+// initialised: every keyset has one generation in use, and one behind it where keysetd makes them; or its first
+// one waits for certificates from outside.
 func initialised(s *rotation.Snapshot) bool {
 	for _, k := range s.Keysets {
 		_, active := k.Document.Active()
 		_, pending := k.Document.Pending()
+		if awaitsFirstChain(k) {
+			continue
+		}
 		if !active || !pending && k.Policy.Static == nil {
 			return false
 		}
@@ -144,5 +148,13 @@ func printKeys(out io.Writer, path string, s *rotation.Snapshot) error {
 			}
 		}
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, name := range sortedKeys(s.Keysets) {
+		if awaitsFirstChain(s.Keysets[name]) {
+			fmt.Fprintf(out, "\nKeyset %s signs once its keys have certificates from outside: with `keysetd serve` running, `keysetctl csr show %s` prints\nwhat they ask for, and `keysetctl certificate import %s --kid KID FILE` takes the answer.\n", name, name, name)
+		}
+	}
+	return nil
 }

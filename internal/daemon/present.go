@@ -55,6 +55,7 @@ func (p *publisher) present(k *rotation.Keyset, cfg *config.Config, now time.Tim
 func silent(k *rotation.Keyset, ks config.Keyset, now time.Time) shown {
 	out := shown{problem: k.Problem, signing: signing.Keyset{
 		Name: k.Name, Purpose: signing.PurposeNone, Issuer: ks.Issuer, Revoked: revokedKIDs(k.Document), Status: status(k, now),
+		Records: func() []signing.KeyRecord { return records(k.Document) },
 	}}
 	if gone := farewell(k, out.signing.Status.Generations); gone != "" {
 		out.problem = strings.TrimSuffix(gone+"; "+k.Problem, "; ")
@@ -186,7 +187,7 @@ func revokedKIDs(d rotation.Document) (kids []string) {
 // status is what callers are told of a keyset. Its algorithms are for signing.NewState to say.
 func status(k *rotation.Keyset, now time.Time) v1.Keyset {
 	d := k.Document
-	s := v1.Keyset{Mode: mode(k), NextRotation: k.NextRotation(), Revoked: lastRevoked(d), Generations: []v1.Generation{}}
+	s := v1.Keyset{Mode: mode(k), NextRotation: k.NextRotation(), Revoked: lastRevoked(d), Warnings: k.Warnings, Generations: []v1.Generation{}}
 	if d.FrozenUntil.After(now) {
 		s.FrozenUntil = d.FrozenUntil
 	}

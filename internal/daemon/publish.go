@@ -150,8 +150,12 @@ func (p *publisher) show(s *rotation.Snapshot, by force, strictly bool) error {
 	for _, name := range sortedKeys(s.Keysets) {
 		k := s.Keysets[name]
 		if name == config.AuditKeyset {
+			before := p.seal.kid()
 			if err := p.seal.show(k); err != nil {
 				p.log.Error("the audit log's checkpoints cannot be signed", "error", err)
+			}
+			if now := p.seal.kid(); now != before && now != "" {
+				p.log.Info("this key signs the audit log's checkpoints", "kid", now)
 			}
 			continue
 		}

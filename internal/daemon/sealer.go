@@ -46,6 +46,14 @@ func (s *sealer) show(k *rotation.Keyset) error {
 	return err
 }
 
+// kid is that of the key that seals; empty where none does.
+func (s *sealer) kid() string {
+	if k := s.keys.Load(); k != nil && k.active != nil {
+		return k.active.jwk.KeyID
+	}
+	return ""
+}
+
 // of finds the keys of a keyset. The key that signs comes first, then the one that will: the first
 // vouches for the second.
 func (s *sealer) of(k *rotation.Keyset) (*sealKeys, error) {

@@ -47,6 +47,9 @@ func (v statusView) view() statuspage.View {
 	snapshot := v.manager.Snapshot()
 	for _, status := range v.service.Statuses() {
 		ks := statuspage.Keyset{Keyset: status}
+		for _, w := range status.Warnings {
+			view.Warnings = append(view.Warnings, "keyset "+status.Name+": "+w)
+		}
 		if k := snapshot.Keysets[status.Name]; k != nil {
 			for _, g := range k.Document.Generations {
 				ks.Phases = append(ks.Phases, phases(k.Document, g)...)

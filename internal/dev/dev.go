@@ -225,7 +225,7 @@ callers:
   me:
     uid: {{.UID}}
     keysets: ["*"]
-    operations: [jwt, client-assertion, sign, decrypt, read, rotate, revoke, freeze, admin]
+    operations: [jwt, client-assertion, sign, decrypt, read, rotate, revoke, freeze, certificate, admin]
     algorithms: ["*"]
     client_ids: "*"
 `))

@@ -40,6 +40,8 @@ func TestActsOverTheSocket(t *testing.T) {
 		"freeze":        {"POST /v1/keysets/default/freeze", `{` + until + `}`, "freeze default {By: Why: KID:} 2030-01-02T03:04:05Z", `{"keyset":{"name":"default",`, policy.Freeze},
 		"thaw":          {"POST /v1/keysets/default/thaw", `{"reason":"r"}`, "thaw default {By: Why:r KID:}", `{"keyset":{"name":"default",`, policy.Freeze},
 		"thaw, bare":    {"POST /v1/keysets/default/thaw", "", "thaw default {By: Why: KID:}", `{"keyset":{"name":"default",`, policy.Freeze},
+		"certificate":   {"POST /v1/keysets/default/certificate", `{"kid":"k","chain":"PEM"}`, "certificate default \"PEM\" {By: Why: KID:k}", `{"keyset":{"name":"default",`, policy.Certificate},
+		"csr":           {"GET /v1/keysets/default/csr", "", "csr default", `{"requests":[{"kid":"k","generation":2,"state":"pending","csr":"PEM","valid_until":"2031-01-01T00:00:00Z"}]}`, policy.Certificate},
 		"plan":          {"GET /v1/keysets/default/plan", "", "plan default", `{"steps":[{"at":"2031-01-01T00:00:00Z","step":"activate","generation":2,"reason":"it is time"}]}`, policy.Read},
 		"history":       {"GET /v1/keysets/default/history?limit=7", "", "history default 7", `{"events":[{"at":"2031-01-01T00:00:00Z","what":"made","by":"schedule"}]}`, policy.Read},
 		"history, all":  {"GET /v1/keysets/default/history", "", "history default 100", `{"events":[`, policy.Read},
@@ -54,6 +56,7 @@ func TestActsOverTheSocket(t *testing.T) {
 			at := time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
 			h.Operator.Revoked = rotation.Revoked{Keys: []rotation.Revocation{{KID: "gone", At: at}}, AcceptedUntil: at}
 			h.Operator.Steps = []rotation.Forecast{{At: at, Step: rotation.Step{Kind: rotation.StepActivate, Generation: 2, Reason: "it is time"}}}
+			h.Operator.Requests = []v1.CertificateRequest{{KID: "k", Generation: 2, State: "pending", CSR: "PEM", ValidUntil: at}}
 			h.Operator.Events = []rotation.Event{{At: at, What: "made", By: "schedule"}}
 			h.Operator.Reloaded = v1.ReloadReply{Applied: true, Changes: []v1.KeysetChange{}}
 
@@ -211,7 +214,7 @@ func TestActsNeedGrants(t *testing.T) {
 	uid := uint32(os.Getuid())
 	lines := map[policy.Operation][]string{
 		policy.Rotate: {"/v1/keysets/default/rotate"}, policy.Revoke: {"/v1/keysets/default/revoke"},
-		policy.Freeze: {"/v1/keysets/default/freeze", "/v1/keysets/default/thaw"}, policy.Admin: {"/v1/reload", "/v1/clock/accept"},
+		policy.Freeze: {"/v1/keysets/default/freeze", "/v1/keysets/default/thaw"}, policy.Certificate: {"/v1/keysets/default/certificate"}, policy.Admin: {"/v1/reload", "/v1/clock/accept"},
 	}
 	for without, paths := range lines {
 		rule := signingtest.All(uid)

@@ -35,6 +35,7 @@ var (
 	assertionBody = body{most: 16 << 10}
 	batchBody     = body{most: 1 << 20}
 	decryptBody   = body{most: jwe.MaxMessage + 4<<10} // a message, and what is around it
+	chainBody     = body{most: 128 << 10}              // ten certificates in PEM, escaped
 	testBody      = body{most: 2 * signing.MaxClaims}  // claims
 
 	// Of what operators do: a kid or a serial number, and a reason.

@@ -164,6 +164,7 @@ func TestActsOverGRPC(t *testing.T) {
 	h.Operator.Steps = []rotation.Forecast{{At: at, Step: rotation.Step{Kind: rotation.StepActivate, Generation: 2, Reason: "it is time"}}}
 	h.Operator.Events = []rotation.Event{{At: at, What: "made", By: "schedule"}}
 	h.Operator.Reloaded = v1.ReloadReply{Applied: true, Changes: []v1.KeysetChange{{Keyset: "a", Change: "b", At: at}}}
+	h.Operator.Requests = []v1.CertificateRequest{{KID: "k", CSR: "PEM", ValidUntil: at}}
 	h.FoundSerial = "4711"
 	keysets, admin := pb.NewKeysetsClient(h.grpc(t)), pb.NewAdminClient(h.grpc(t))
 	ctx := t.Context()
@@ -178,6 +179,10 @@ func TestActsOverGRPC(t *testing.T) {
 		"rotate": {func() (fmt.Stringer, error) {
 			return keysets.Rotate(ctx, &pb.RotateRequest{Keyset: "default", Kid: "k", Reason: "r"})
 		}, "rotate default {By: Why:r KID:k}", `name:"default"`},
+		"csr": {func() (fmt.Stringer, error) { return keysets.CSR(ctx, &pb.CSRRequest{Keyset: "default"}) }, "csr default", `csr:"PEM"`},
+		"certificate": {func() (fmt.Stringer, error) {
+			return keysets.ImportCertificate(ctx, &pb.ImportCertificateRequest{Keyset: "default", Kid: "k", Chain: "PEM"})
+		}, `certificate default "PEM" {By: Why: KID:k}`, `name:"default"`},
 		"thaw": {func() (fmt.Stringer, error) {
 			return keysets.Thaw(ctx, &pb.ThawRequest{Keyset: "default", Reason: "r"})
 		}, "thaw default {By: Why:r KID:}", `name:"default"`},

@@ -30,10 +30,13 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("/v1/keysets/{name}/key", s.route(http.MethodGet, policy.Read, s.key))
 	mux.Handle("/v1/keysets/{name}/plan", s.route(http.MethodGet, policy.Read, s.plan))
 	mux.Handle("/v1/keysets/{name}/history", s.route(http.MethodGet, policy.Read, s.history))
+	mux.Handle("/v1/keysets/{name}/keys", s.route(http.MethodGet, policy.Read, s.keys))
 	mux.Handle("/v1/keysets/{name}/rotate", s.act(policy.Rotate, s.rotate))
 	mux.Handle("/v1/keysets/{name}/revoke", s.act(policy.Revoke, s.revoke))
 	mux.Handle("/v1/keysets/{name}/freeze", s.act(policy.Freeze, s.freeze))
 	mux.Handle("/v1/keysets/{name}/thaw", s.act(policy.Freeze, s.thaw))
+	mux.Handle("/v1/keysets/{name}/csr", s.route(http.MethodGet, policy.Certificate, s.csr))
+	mux.Handle("/v1/keysets/{name}/certificate", s.act(policy.Certificate, s.importCertificate))
 	mux.Handle("/v1/reload", s.act(policy.Admin, s.reload))
 	mux.Handle("/v1/clock/accept", s.act(policy.Admin, s.acceptClock))
 	mux.Handle("/v1/tokens/{name}/pin-retry", s.route(http.MethodPost, policy.Admin, s.pinRetry))
@@ -60,6 +63,10 @@ func (s *Server) keysets(ctx context.Context, caller policy.Caller, _ http.Respo
 
 func (s *Server) keyset(ctx context.Context, caller policy.Caller, _ http.ResponseWriter, r *http.Request) (any, error) {
 	return s.config.Service.Keyset(ctx, caller, r.PathValue("name"))
+}
+
+func (s *Server) keys(ctx context.Context, caller policy.Caller, _ http.ResponseWriter, r *http.Request) (any, error) {
+	return s.config.Service.Keys(ctx, caller, r.PathValue("name"))
 }
 
 func (s *Server) signJWT(ctx context.Context, caller policy.Caller, w http.ResponseWriter, r *http.Request) (any, error) {

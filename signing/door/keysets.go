@@ -68,6 +68,19 @@ func (k keysets) History(ctx context.Context, in *pb.HistoryRequest) (*pb.Histor
 	return &pb.HistoryResponse{Events: each(reply.Events, event)}, nil
 }
 
+// Keys implements keysetdpb.KeysetsServer.
+func (k keysets) Keys(ctx context.Context, in *pb.KeysRequest) (*pb.KeysResponse, error) {
+	caller, err := grpcCaller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := k.service.Keys(ctx, caller, in.GetKeyset())
+	if err != nil {
+		return nil, err
+	}
+	return &pb.KeysResponse{Keys: each(reply.Keys, listedKey)}, nil
+}
+
 // Rotate implements keysetdpb.KeysetsServer.
 func (k keysets) Rotate(ctx context.Context, in *pb.RotateRequest) (*pb.RotateResponse, error) {
 	caller, err := grpcCaller(ctx)

@@ -20,6 +20,7 @@ func keysetState(in *v1.Keyset) *pb.Keyset {
 		Name: in.Name, Purpose: in.Purpose, Mode: in.Mode, Issuer: in.Issuer, Ready: in.Ready, Problem: in.Problem,
 		Algorithms: in.Algorithms, Generations: each(in.Generations, generation), FrozenUntil: stamp(in.FrozenUntil),
 		Coming: each(in.Coming, coming), Revoked: each(in.Revoked, revokedKey), NextRotation: stamp(in.NextRotation),
+		Warnings: in.Warnings,
 	}
 }
 
@@ -53,6 +54,16 @@ func plannedStep(in *v1.PlannedStep) *pb.PlannedStep {
 
 func event(in *v1.Event) *pb.Event {
 	return &pb.Event{At: stamp(in.At), What: in.What, Generation: int64(in.Generation), Kids: in.KIDs, By: in.By, Why: in.Why}
+}
+
+func listedKey(in *v1.ListedKey) *pb.ListedKey {
+	return &pb.ListedKey{
+		Kid: in.KID, Current: in.Current, Next: in.Next, Previous: in.Previous,
+		CurrentSince: stamp(in.CurrentSince), CurrentUntil: stamp(in.CurrentUntil),
+		Cert: in.Cert, Pkcs7: in.PKCS7, Fingerprint: in.Fingerprint, Thumbprint: in.Thumbprint,
+		Revoked: in.Revoked, RevokedAt: stamp(in.RevokedAt),
+		Spec: in.Spec, Generation: int64(in.Generation), State: in.State,
+	}
 }
 
 func keysetChange(in *v1.KeysetChange) *pb.KeysetChange {

@@ -109,11 +109,10 @@ func TestOverflowUIDIsRefusedEvenToTheDaemonItself(t *testing.T) {
 func TestParseOperation(t *testing.T) {
 	for s, want := range map[string]string{
 		"jwt": "", "sign": "", "client-assertion": "", "decrypt": "", "read": "", "rotate": "", "revoke": "", "freeze": "", "admin": "",
-		"thaw":        "is not an operation; the operations are jwt, sign, client-assertion, decrypt, read, rotate, revoke, freeze, admin",
-		"certificate": "operation certificate is not available in this version; the operations are jwt, sign, client-assertion, decrypt, read, rotate, revoke, freeze, admin",
-		"batch":       "is not an operation of its own: each of its items is judged as what it is; the operations are jwt, sign, client-assertion, decrypt, read, rotate, revoke, freeze, admin",
-		"hunter2":     "is not an operation; the operations are jwt, sign, client-assertion, decrypt, read, rotate, revoke, freeze, admin",
-		"*":           "is not an operation; the operations are jwt, sign, client-assertion, decrypt, read, rotate, revoke, freeze, admin",
+		"thaw":    "is not an operation; the operations are jwt, sign, client-assertion, decrypt, read, rotate, revoke, freeze, certificate, admin",
+		"batch":   "is not an operation of its own: each of its items is judged as what it is; the operations are jwt, sign, client-assertion, decrypt, read, rotate, revoke, freeze, certificate, admin",
+		"hunter2": "is not an operation; the operations are jwt, sign, client-assertion, decrypt, read, rotate, revoke, freeze, certificate, admin",
+		"*":       "is not an operation; the operations are jwt, sign, client-assertion, decrypt, read, rotate, revoke, freeze, certificate, admin",
 	} {
 		op, err := ParseOperation(s)
 		switch {

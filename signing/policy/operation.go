@@ -28,6 +28,8 @@ const (
 	Revoke Operation = "revoke"
 	// Freeze suspends a keyset's schedule, and ends that again.
 	Freeze Operation = "freeze"
+	// Certificate shows what certificates keys ask for, and hands those in that were issued outside.
+	Certificate Operation = "certificate"
 	// Admin is for what concerns the daemon and its tokens and not one keyset.
 	Admin Operation = "admin"
 )
@@ -38,7 +40,7 @@ const All = "*"
 
 // Operations returns every operation.
 func Operations() []Operation {
-	return []Operation{JWT, Sign, ClientAssertion, Decrypt, Read, Rotate, Revoke, Freeze, Admin}
+	return []Operation{JWT, Sign, ClientAssertion, Decrypt, Read, Rotate, Revoke, Freeze, Certificate, Admin}
 }
 
 // Signs reports whether the operation makes a signature, so that an algorithm belongs to
@@ -48,10 +50,6 @@ func (o Operation) Signs() bool { return o == JWT || o == Sign || o == ClientAss
 // UsesKey reports whether the operation has the token use a key, which is what rates and
 // priorities are about: those that sign, and Decrypt.
 func (o Operation) UsesKey() bool { return o.Signs() || o == Decrypt }
-
-// later are the operations of the doors that this version does not perform. A right that
-// nothing looks at must not be granted.
-var later = []Operation{"certificate"}
 
 // ParseOperation returns the operation that s names. The error does not repeat s.
 func ParseOperation(s string) (Operation, error) {
@@ -65,11 +63,6 @@ func ParseOperation(s string) (Operation, error) {
 	there := "; the operations are " + strings.Join(words, ", ")
 	if s == "batch" {
 		return "", errors.New("is not an operation of its own: each of its items is judged as what it is" + there)
-	}
-	for _, o := range later {
-		if string(o) == s {
-			return "", errors.New("operation " + s + " is not available in this version" + there)
-		}
 	}
 	return "", errors.New("is not an operation" + there)
 }

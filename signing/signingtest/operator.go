@@ -23,6 +23,7 @@ type Operator struct {
 	Steps    []rotation.Forecast
 	Events   []rotation.Event
 	Reloaded v1.ReloadReply
+	Requests []v1.CertificateRequest
 
 	mu    sync.Mutex
 	calls []string
@@ -51,6 +52,16 @@ func (o *Operator) called(ctx context.Context, format string, args ...any) error
 // Rotate is part of signing.Operator.
 func (o *Operator) Rotate(ctx context.Context, keyset string, act rotation.Act) error {
 	return o.called(ctx, "rotate %s %+v", keyset, act)
+}
+
+// CSR is part of signing.Operator.
+func (o *Operator) CSR(ctx context.Context, keyset string) ([]v1.CertificateRequest, error) {
+	return o.Requests, o.called(ctx, "csr %s", keyset)
+}
+
+// ImportCertificate is part of signing.Operator.
+func (o *Operator) ImportCertificate(ctx context.Context, keyset, chain string, act rotation.Act) error {
+	return o.called(ctx, "certificate %s %q %+v", keyset, chain, act)
 }
 
 // Revoke is part of signing.Operator.

@@ -41,6 +41,9 @@ type World struct {
 	// Operator takes the operators' acts.
 	Operator *Operator
 
+	// Listed are the keys that "default" and "enc" list.
+	Listed []signing.KeyRecord
+
 	// FoundSerial is what the token "main" shows as refused.
 	FoundSerial string
 	// Accepted are the serial numbers that were accepted.
@@ -142,14 +145,14 @@ func (w *World) Keysets() []signing.Keyset {
 	return []signing.Keyset{
 		{
 			Name: "default", Purpose: signing.PurposeJWT, Issuer: Issuer, MaxTokenLifetime: time.Hour,
-			DefaultAlg: jose.ES256, Active: active, Status: status,
+			DefaultAlg: jose.ES256, Active: active, Status: status, Records: w.records,
 		},
 		{Name: "raw", Purpose: signing.PurposeRaw, Active: active, Status: status},
 		{
 			Name: "any", Purpose: signing.PurposeAny, AnyIssuer: true, MaxTokenLifetime: time.Hour,
 			PublishAlgorithms: []jose.SignatureAlgorithm{jose.RS384}, Active: slices.Clone(active), Status: status,
 		},
-		{Name: "enc", Purpose: signing.PurposeEnc, Decrypters: decrypting},
+		{Name: "enc", Purpose: signing.PurposeEnc, Decrypters: decrypting, Records: w.records},
 		{Name: "empty", Purpose: signing.PurposeJWT, MaxTokenLifetime: time.Hour, DefaultAlg: jose.ES256},
 	}
 }

@@ -1474,7 +1474,9 @@ type Keyset struct {
 	// The keys that were revoked last, newest first.
 	Revoked []*RevokedKey `protobuf:"bytes,11,rep,name=revoked,proto3" json:"revoked,omitempty"`
 	// When the pending generation is due to become active; absent where it rotates by hand.
-	NextRotation  *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=next_rotation,json=nextRotation,proto3" json:"next_rotation,omitempty"`
+	NextRotation *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=next_rotation,json=nextRotation,proto3" json:"next_rotation,omitempty"`
+	// What somebody is to do before something is wrong, in one line each.
+	Warnings      []string `protobuf:"bytes,13,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1589,6 +1591,13 @@ func (x *Keyset) GetRevoked() []*RevokedKey {
 func (x *Keyset) GetNextRotation() *timestamppb.Timestamp {
 	if x != nil {
 		return x.NextRotation
+	}
+	return nil
+}
+
+func (x *Keyset) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -2378,6 +2387,565 @@ func (x *Event) GetWhy() string {
 	return ""
 }
 
+// KeysRequest names a keyset.
+type KeysRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Keyset        string `protobuf:"bytes,1,opt,name=keyset,proto3" json:"keyset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeysRequest) Reset() {
+	*x = KeysRequest{}
+	mi := &file_v1_keysetd_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeysRequest) ProtoMessage() {}
+
+func (x *KeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_keysetd_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeysRequest.ProtoReflect.Descriptor instead.
+func (*KeysRequest) Descriptor() ([]byte, []int) {
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *KeysRequest) GetKeyset() string {
+	if x != nil {
+		return x.Keyset
+	}
+	return ""
+}
+
+// KeysResponse answers it.
+type KeysResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The active ones first, then the pending, the retired, and of the revoked the newest first.
+	Keys          []*ListedKey `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeysResponse) Reset() {
+	*x = KeysResponse{}
+	mi := &file_v1_keysetd_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeysResponse) ProtoMessage() {}
+
+func (x *KeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_keysetd_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeysResponse.ProtoReflect.Descriptor instead.
+func (*KeysResponse) Descriptor() ([]byte, []int) {
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *KeysResponse) GetKeys() []*ListedKey {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+// ListedKey is one key. Except for spec, generation and state the names are those of Auth0's
+// Management API; what is of the certificate is empty where the key has none that is valid.
+type ListedKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in the JWKS.
+	Kid string `protobuf:"bytes,1,opt,name=kid,proto3" json:"kid,omitempty"`
+	// It is in use.
+	Current bool `protobuf:"varint,2,opt,name=current,proto3" json:"current,omitempty"`
+	// It is to be in use next.
+	Next bool `protobuf:"varint,3,opt,name=next,proto3" json:"next,omitempty"`
+	// It is in use no longer, and what was made with it still counts.
+	Previous bool `protobuf:"varint,4,opt,name=previous,proto3" json:"previous,omitempty"`
+	// Since when it is in use, or was; absent where it never was, and of a revoked key.
+	CurrentSince *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=current_since,json=currentSince,proto3" json:"current_since,omitempty"`
+	// When it ceased to be; absent where it has not.
+	CurrentUntil *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=current_until,json=currentUntil,proto3" json:"current_until,omitempty"`
+	// Its own certificate in PEM.
+	Cert string `protobuf:"bytes,7,opt,name=cert,proto3" json:"cert,omitempty"`
+	// The whole chain as PKCS #7 in PEM.
+	Pkcs7 string `protobuf:"bytes,8,opt,name=pkcs7,proto3" json:"pkcs7,omitempty"`
+	// The certificate's SHA-1 in upper-case hexadecimal with colons.
+	Fingerprint string `protobuf:"bytes,9,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// The same without colons.
+	Thumbprint string `protobuf:"bytes,10,opt,name=thumbprint,proto3" json:"thumbprint,omitempty"`
+	// It was revoked, and has no certificate any more.
+	Revoked bool `protobuf:"varint,11,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	// When; absent where it was not.
+	RevokedAt *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=revoked_at,json=revokedAt,proto3" json:"revoked_at,omitempty"`
+	// As in "p-256".
+	Spec string `protobuf:"bytes,13,opt,name=spec,proto3" json:"spec,omitempty"`
+	// The number of its generation.
+	Generation int64 `protobuf:"varint,14,opt,name=generation,proto3" json:"generation,omitempty"`
+	// active, pending, retired or revoked.
+	State         string `protobuf:"bytes,15,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListedKey) Reset() {
+	*x = ListedKey{}
+	mi := &file_v1_keysetd_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListedKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListedKey) ProtoMessage() {}
+
+func (x *ListedKey) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_keysetd_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListedKey.ProtoReflect.Descriptor instead.
+func (*ListedKey) Descriptor() ([]byte, []int) {
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ListedKey) GetKid() string {
+	if x != nil {
+		return x.Kid
+	}
+	return ""
+}
+
+func (x *ListedKey) GetCurrent() bool {
+	if x != nil {
+		return x.Current
+	}
+	return false
+}
+
+func (x *ListedKey) GetNext() bool {
+	if x != nil {
+		return x.Next
+	}
+	return false
+}
+
+func (x *ListedKey) GetPrevious() bool {
+	if x != nil {
+		return x.Previous
+	}
+	return false
+}
+
+func (x *ListedKey) GetCurrentSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CurrentSince
+	}
+	return nil
+}
+
+func (x *ListedKey) GetCurrentUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CurrentUntil
+	}
+	return nil
+}
+
+func (x *ListedKey) GetCert() string {
+	if x != nil {
+		return x.Cert
+	}
+	return ""
+}
+
+func (x *ListedKey) GetPkcs7() string {
+	if x != nil {
+		return x.Pkcs7
+	}
+	return ""
+}
+
+func (x *ListedKey) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
+func (x *ListedKey) GetThumbprint() string {
+	if x != nil {
+		return x.Thumbprint
+	}
+	return ""
+}
+
+func (x *ListedKey) GetRevoked() bool {
+	if x != nil {
+		return x.Revoked
+	}
+	return false
+}
+
+func (x *ListedKey) GetRevokedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RevokedAt
+	}
+	return nil
+}
+
+func (x *ListedKey) GetSpec() string {
+	if x != nil {
+		return x.Spec
+	}
+	return ""
+}
+
+func (x *ListedKey) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *ListedKey) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+// CSRRequest names a keyset.
+type CSRRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Keyset        string `protobuf:"bytes,1,opt,name=keyset,proto3" json:"keyset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CSRRequest) Reset() {
+	*x = CSRRequest{}
+	mi := &file_v1_keysetd_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CSRRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CSRRequest) ProtoMessage() {}
+
+func (x *CSRRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_keysetd_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CSRRequest.ProtoReflect.Descriptor instead.
+func (*CSRRequest) Descriptor() ([]byte, []int) {
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *CSRRequest) GetKeyset() string {
+	if x != nil {
+		return x.Keyset
+	}
+	return ""
+}
+
+// CSRResponse answers it.
+type CSRResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each key that a certificate from outside is wanted for.
+	Requests      []*CertificateRequest `protobuf:"bytes,1,rep,name=requests,proto3" json:"requests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CSRResponse) Reset() {
+	*x = CSRResponse{}
+	mi := &file_v1_keysetd_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CSRResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CSRResponse) ProtoMessage() {}
+
+func (x *CSRResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_keysetd_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CSRResponse.ProtoReflect.Descriptor instead.
+func (*CSRResponse) Descriptor() ([]byte, []int) {
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *CSRResponse) GetRequests() []*CertificateRequest {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+// CertificateRequest is the request for the certificate of one key.
+type CertificateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in the JWKS.
+	Kid string `protobuf:"bytes,1,opt,name=kid,proto3" json:"kid,omitempty"`
+	// The number of its generation.
+	Generation int64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	// pending, active or retired.
+	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	// PKCS #10 in PEM, signed by the key.
+	Csr string `protobuf:"bytes,4,opt,name=csr,proto3" json:"csr,omitempty"`
+	// When the certificate is to be handed in, so that nothing happens late; absent where nothing
+	// waits for it.
+	NeededBy *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=needed_by,json=neededBy,proto3" json:"needed_by,omitempty"`
+	// The end to ask for: a chain that ends earlier may be refused.
+	ValidUntil    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=valid_until,json=validUntil,proto3" json:"valid_until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CertificateRequest) Reset() {
+	*x = CertificateRequest{}
+	mi := &file_v1_keysetd_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CertificateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CertificateRequest) ProtoMessage() {}
+
+func (x *CertificateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_keysetd_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CertificateRequest.ProtoReflect.Descriptor instead.
+func (*CertificateRequest) Descriptor() ([]byte, []int) {
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *CertificateRequest) GetKid() string {
+	if x != nil {
+		return x.Kid
+	}
+	return ""
+}
+
+func (x *CertificateRequest) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *CertificateRequest) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *CertificateRequest) GetCsr() string {
+	if x != nil {
+		return x.Csr
+	}
+	return ""
+}
+
+func (x *CertificateRequest) GetNeededBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NeededBy
+	}
+	return nil
+}
+
+func (x *CertificateRequest) GetValidUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ValidUntil
+	}
+	return nil
+}
+
+// ImportCertificateRequest hands in the chain of a key.
+type ImportCertificateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The keyset's name.
+	Keyset string `protobuf:"bytes,1,opt,name=keyset,proto3" json:"keyset,omitempty"`
+	// The key that it is for.
+	Kid string `protobuf:"bytes,2,opt,name=kid,proto3" json:"kid,omitempty"`
+	// The certificate and those above it in PEM, in any order, with or without the root.
+	Chain         string `protobuf:"bytes,3,opt,name=chain,proto3" json:"chain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportCertificateRequest) Reset() {
+	*x = ImportCertificateRequest{}
+	mi := &file_v1_keysetd_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportCertificateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportCertificateRequest) ProtoMessage() {}
+
+func (x *ImportCertificateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_keysetd_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportCertificateRequest.ProtoReflect.Descriptor instead.
+func (*ImportCertificateRequest) Descriptor() ([]byte, []int) {
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ImportCertificateRequest) GetKeyset() string {
+	if x != nil {
+		return x.Keyset
+	}
+	return ""
+}
+
+func (x *ImportCertificateRequest) GetKid() string {
+	if x != nil {
+		return x.Kid
+	}
+	return ""
+}
+
+func (x *ImportCertificateRequest) GetChain() string {
+	if x != nil {
+		return x.Chain
+	}
+	return ""
+}
+
+// ImportCertificateResponse answers it.
+type ImportCertificateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The keyset's new state.
+	Keyset        *Keyset `protobuf:"bytes,1,opt,name=keyset,proto3" json:"keyset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportCertificateResponse) Reset() {
+	*x = ImportCertificateResponse{}
+	mi := &file_v1_keysetd_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportCertificateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportCertificateResponse) ProtoMessage() {}
+
+func (x *ImportCertificateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_keysetd_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportCertificateResponse.ProtoReflect.Descriptor instead.
+func (*ImportCertificateResponse) Descriptor() ([]byte, []int) {
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ImportCertificateResponse) GetKeyset() *Keyset {
+	if x != nil {
+		return x.Keyset
+	}
+	return nil
+}
+
 // RotateRequest asks that the pending generation sign.
 type RotateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2393,7 +2961,7 @@ type RotateRequest struct {
 
 func (x *RotateRequest) Reset() {
 	*x = RotateRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[31]
+	mi := &file_v1_keysetd_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2405,7 +2973,7 @@ func (x *RotateRequest) String() string {
 func (*RotateRequest) ProtoMessage() {}
 
 func (x *RotateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[31]
+	mi := &file_v1_keysetd_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2418,7 +2986,7 @@ func (x *RotateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateRequest.ProtoReflect.Descriptor instead.
 func (*RotateRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{31}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RotateRequest) GetKeyset() string {
@@ -2453,7 +3021,7 @@ type RotateResponse struct {
 
 func (x *RotateResponse) Reset() {
 	*x = RotateResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[32]
+	mi := &file_v1_keysetd_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2465,7 +3033,7 @@ func (x *RotateResponse) String() string {
 func (*RotateResponse) ProtoMessage() {}
 
 func (x *RotateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[32]
+	mi := &file_v1_keysetd_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2478,7 +3046,7 @@ func (x *RotateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateResponse.ProtoReflect.Descriptor instead.
 func (*RotateResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{32}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RotateResponse) GetKeyset() *Keyset {
@@ -2512,7 +3080,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[33]
+	mi := &file_v1_keysetd_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2524,7 +3092,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[33]
+	mi := &file_v1_keysetd_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2537,7 +3105,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{33}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RevokeRequest) GetKeyset() string {
@@ -2606,7 +3174,7 @@ type RevokeResponse struct {
 
 func (x *RevokeResponse) Reset() {
 	*x = RevokeResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[34]
+	mi := &file_v1_keysetd_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2618,7 +3186,7 @@ func (x *RevokeResponse) String() string {
 func (*RevokeResponse) ProtoMessage() {}
 
 func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[34]
+	mi := &file_v1_keysetd_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2631,7 +3199,7 @@ func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
 func (*RevokeResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{34}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RevokeResponse) GetKeyset() *Keyset {
@@ -2677,7 +3245,7 @@ type FreezeRequest struct {
 
 func (x *FreezeRequest) Reset() {
 	*x = FreezeRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[35]
+	mi := &file_v1_keysetd_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2689,7 +3257,7 @@ func (x *FreezeRequest) String() string {
 func (*FreezeRequest) ProtoMessage() {}
 
 func (x *FreezeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[35]
+	mi := &file_v1_keysetd_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2702,7 +3270,7 @@ func (x *FreezeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreezeRequest.ProtoReflect.Descriptor instead.
 func (*FreezeRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{35}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *FreezeRequest) GetKeyset() string {
@@ -2737,7 +3305,7 @@ type FreezeResponse struct {
 
 func (x *FreezeResponse) Reset() {
 	*x = FreezeResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[36]
+	mi := &file_v1_keysetd_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2749,7 +3317,7 @@ func (x *FreezeResponse) String() string {
 func (*FreezeResponse) ProtoMessage() {}
 
 func (x *FreezeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[36]
+	mi := &file_v1_keysetd_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2762,7 +3330,7 @@ func (x *FreezeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreezeResponse.ProtoReflect.Descriptor instead.
 func (*FreezeResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{36}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *FreezeResponse) GetKeyset() *Keyset {
@@ -2785,7 +3353,7 @@ type ThawRequest struct {
 
 func (x *ThawRequest) Reset() {
 	*x = ThawRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[37]
+	mi := &file_v1_keysetd_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2797,7 +3365,7 @@ func (x *ThawRequest) String() string {
 func (*ThawRequest) ProtoMessage() {}
 
 func (x *ThawRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[37]
+	mi := &file_v1_keysetd_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2810,7 +3378,7 @@ func (x *ThawRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThawRequest.ProtoReflect.Descriptor instead.
 func (*ThawRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{37}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ThawRequest) GetKeyset() string {
@@ -2838,7 +3406,7 @@ type ThawResponse struct {
 
 func (x *ThawResponse) Reset() {
 	*x = ThawResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[38]
+	mi := &file_v1_keysetd_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2850,7 +3418,7 @@ func (x *ThawResponse) String() string {
 func (*ThawResponse) ProtoMessage() {}
 
 func (x *ThawResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[38]
+	mi := &file_v1_keysetd_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2863,7 +3431,7 @@ func (x *ThawResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThawResponse.ProtoReflect.Descriptor instead.
 func (*ThawResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{38}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ThawResponse) GetKeyset() *Keyset {
@@ -2886,7 +3454,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[39]
+	mi := &file_v1_keysetd_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2898,7 +3466,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[39]
+	mi := &file_v1_keysetd_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2911,7 +3479,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{39}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ReloadRequest) GetDryRun() bool {
@@ -2941,7 +3509,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[40]
+	mi := &file_v1_keysetd_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2953,7 +3521,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[40]
+	mi := &file_v1_keysetd_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2966,7 +3534,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{40}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ReloadResponse) GetApplied() bool {
@@ -2998,7 +3566,7 @@ type KeysetChange struct {
 
 func (x *KeysetChange) Reset() {
 	*x = KeysetChange{}
-	mi := &file_v1_keysetd_proto_msgTypes[41]
+	mi := &file_v1_keysetd_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3010,7 +3578,7 @@ func (x *KeysetChange) String() string {
 func (*KeysetChange) ProtoMessage() {}
 
 func (x *KeysetChange) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[41]
+	mi := &file_v1_keysetd_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3023,7 +3591,7 @@ func (x *KeysetChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysetChange.ProtoReflect.Descriptor instead.
 func (*KeysetChange) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{41}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *KeysetChange) GetKeyset() string {
@@ -3060,7 +3628,7 @@ type AcceptTokenRequest struct {
 
 func (x *AcceptTokenRequest) Reset() {
 	*x = AcceptTokenRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[42]
+	mi := &file_v1_keysetd_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3072,7 +3640,7 @@ func (x *AcceptTokenRequest) String() string {
 func (*AcceptTokenRequest) ProtoMessage() {}
 
 func (x *AcceptTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[42]
+	mi := &file_v1_keysetd_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3085,7 +3653,7 @@ func (x *AcceptTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptTokenRequest.ProtoReflect.Descriptor instead.
 func (*AcceptTokenRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{42}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *AcceptTokenRequest) GetToken() string {
@@ -3113,7 +3681,7 @@ type AcceptTokenResponse struct {
 
 func (x *AcceptTokenResponse) Reset() {
 	*x = AcceptTokenResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[43]
+	mi := &file_v1_keysetd_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3125,7 +3693,7 @@ func (x *AcceptTokenResponse) String() string {
 func (*AcceptTokenResponse) ProtoMessage() {}
 
 func (x *AcceptTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[43]
+	mi := &file_v1_keysetd_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3138,7 +3706,7 @@ func (x *AcceptTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptTokenResponse.ProtoReflect.Descriptor instead.
 func (*AcceptTokenResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{43}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *AcceptTokenResponse) GetToken() *Token {
@@ -3159,7 +3727,7 @@ type RetryPINRequest struct {
 
 func (x *RetryPINRequest) Reset() {
 	*x = RetryPINRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[44]
+	mi := &file_v1_keysetd_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3171,7 +3739,7 @@ func (x *RetryPINRequest) String() string {
 func (*RetryPINRequest) ProtoMessage() {}
 
 func (x *RetryPINRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[44]
+	mi := &file_v1_keysetd_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3184,7 +3752,7 @@ func (x *RetryPINRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryPINRequest.ProtoReflect.Descriptor instead.
 func (*RetryPINRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{44}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RetryPINRequest) GetToken() string {
@@ -3205,7 +3773,7 @@ type RetryPINResponse struct {
 
 func (x *RetryPINResponse) Reset() {
 	*x = RetryPINResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[45]
+	mi := &file_v1_keysetd_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3217,7 +3785,7 @@ func (x *RetryPINResponse) String() string {
 func (*RetryPINResponse) ProtoMessage() {}
 
 func (x *RetryPINResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[45]
+	mi := &file_v1_keysetd_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3230,7 +3798,7 @@ func (x *RetryPINResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryPINResponse.ProtoReflect.Descriptor instead.
 func (*RetryPINResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{45}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *RetryPINResponse) GetToken() *Token {
@@ -3249,7 +3817,7 @@ type AcceptClockRequest struct {
 
 func (x *AcceptClockRequest) Reset() {
 	*x = AcceptClockRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[46]
+	mi := &file_v1_keysetd_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3261,7 +3829,7 @@ func (x *AcceptClockRequest) String() string {
 func (*AcceptClockRequest) ProtoMessage() {}
 
 func (x *AcceptClockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[46]
+	mi := &file_v1_keysetd_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3274,7 +3842,7 @@ func (x *AcceptClockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptClockRequest.ProtoReflect.Descriptor instead.
 func (*AcceptClockRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{46}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{54}
 }
 
 // AcceptClockResponse says that it was done.
@@ -3286,7 +3854,7 @@ type AcceptClockResponse struct {
 
 func (x *AcceptClockResponse) Reset() {
 	*x = AcceptClockResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[47]
+	mi := &file_v1_keysetd_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3298,7 +3866,7 @@ func (x *AcceptClockResponse) String() string {
 func (*AcceptClockResponse) ProtoMessage() {}
 
 func (x *AcceptClockResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[47]
+	mi := &file_v1_keysetd_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3311,7 +3879,7 @@ func (x *AcceptClockResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptClockResponse.ProtoReflect.Descriptor instead.
 func (*AcceptClockResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{47}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{55}
 }
 
 // WhoAmIRequest says nothing: the connection does.
@@ -3323,7 +3891,7 @@ type WhoAmIRequest struct {
 
 func (x *WhoAmIRequest) Reset() {
 	*x = WhoAmIRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[48]
+	mi := &file_v1_keysetd_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3335,7 +3903,7 @@ func (x *WhoAmIRequest) String() string {
 func (*WhoAmIRequest) ProtoMessage() {}
 
 func (x *WhoAmIRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[48]
+	mi := &file_v1_keysetd_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3348,7 +3916,7 @@ func (x *WhoAmIRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoAmIRequest.ProtoReflect.Descriptor instead.
 func (*WhoAmIRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{48}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{56}
 }
 
 // WhoAmIResponse answers it.
@@ -3370,7 +3938,7 @@ type WhoAmIResponse struct {
 
 func (x *WhoAmIResponse) Reset() {
 	*x = WhoAmIResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[49]
+	mi := &file_v1_keysetd_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3382,7 +3950,7 @@ func (x *WhoAmIResponse) String() string {
 func (*WhoAmIResponse) ProtoMessage() {}
 
 func (x *WhoAmIResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[49]
+	mi := &file_v1_keysetd_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3395,7 +3963,7 @@ func (x *WhoAmIResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoAmIResponse.ProtoReflect.Descriptor instead.
 func (*WhoAmIResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{49}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *WhoAmIResponse) GetUid() uint32 {
@@ -3464,7 +4032,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_v1_keysetd_proto_msgTypes[50]
+	mi := &file_v1_keysetd_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3476,7 +4044,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[50]
+	mi := &file_v1_keysetd_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3489,7 +4057,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{50}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Grant) GetName() string {
@@ -3600,7 +4168,7 @@ type PolicyTestRequest struct {
 
 func (x *PolicyTestRequest) Reset() {
 	*x = PolicyTestRequest{}
-	mi := &file_v1_keysetd_proto_msgTypes[51]
+	mi := &file_v1_keysetd_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3612,7 +4180,7 @@ func (x *PolicyTestRequest) String() string {
 func (*PolicyTestRequest) ProtoMessage() {}
 
 func (x *PolicyTestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[51]
+	mi := &file_v1_keysetd_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3625,7 +4193,7 @@ func (x *PolicyTestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyTestRequest.ProtoReflect.Descriptor instead.
 func (*PolicyTestRequest) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{51}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *PolicyTestRequest) GetUid() uint32 {
@@ -3721,7 +4289,7 @@ type PolicyTestResponse struct {
 
 func (x *PolicyTestResponse) Reset() {
 	*x = PolicyTestResponse{}
-	mi := &file_v1_keysetd_proto_msgTypes[52]
+	mi := &file_v1_keysetd_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3733,7 +4301,7 @@ func (x *PolicyTestResponse) String() string {
 func (*PolicyTestResponse) ProtoMessage() {}
 
 func (x *PolicyTestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_keysetd_proto_msgTypes[52]
+	mi := &file_v1_keysetd_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3746,7 +4314,7 @@ func (x *PolicyTestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyTestResponse.ProtoReflect.Descriptor instead.
 func (*PolicyTestResponse) Descriptor() ([]byte, []int) {
-	return file_v1_keysetd_proto_rawDescGZIP(), []int{52}
+	return file_v1_keysetd_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *PolicyTestResponse) GetGranted() bool {
@@ -3864,7 +4432,7 @@ const file_v1_keysetd_proto_rawDesc = "" +
 	"GetRequest\x12\x16\n" +
 	"\x06keyset\x18\x01 \x01(\tR\x06keyset\"9\n" +
 	"\vGetResponse\x12*\n" +
-	"\x06keyset\x18\x01 \x01(\v2\x12.keysetd.v1.KeysetR\x06keyset\"\xca\x03\n" +
+	"\x06keyset\x18\x01 \x01(\v2\x12.keysetd.v1.KeysetR\x06keyset\"\xe6\x03\n" +
 	"\x06Keyset\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\apurpose\x18\x02 \x01(\tR\apurpose\x12\x12\n" +
@@ -3880,7 +4448,8 @@ const file_v1_keysetd_proto_rawDesc = "" +
 	"\x06coming\x18\n" +
 	" \x03(\v2\x12.keysetd.v1.ComingR\x06coming\x120\n" +
 	"\arevoked\x18\v \x03(\v2\x16.keysetd.v1.RevokedKeyR\arevoked\x12?\n" +
-	"\rnext_rotation\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\fnextRotation\"R\n" +
+	"\rnext_rotation\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\fnextRotation\x12\x1a\n" +
+	"\bwarnings\x18\r \x03(\tR\bwarnings\"R\n" +
 	"\x06Coming\x12\x1c\n" +
 	"\talgorithm\x18\x01 \x01(\tR\talgorithm\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xc3\x01\n" +
@@ -3941,7 +4510,54 @@ const file_v1_keysetd_proto_rawDesc = "" +
 	"generation\x12\x12\n" +
 	"\x04kids\x18\x04 \x03(\tR\x04kids\x12\x0e\n" +
 	"\x02by\x18\x05 \x01(\tR\x02by\x12\x10\n" +
-	"\x03why\x18\x06 \x01(\tR\x03why\"Q\n" +
+	"\x03why\x18\x06 \x01(\tR\x03why\"%\n" +
+	"\vKeysRequest\x12\x16\n" +
+	"\x06keyset\x18\x01 \x01(\tR\x06keyset\"9\n" +
+	"\fKeysResponse\x12)\n" +
+	"\x04keys\x18\x01 \x03(\v2\x15.keysetd.v1.ListedKeyR\x04keys\"\xf4\x03\n" +
+	"\tListedKey\x12\x10\n" +
+	"\x03kid\x18\x01 \x01(\tR\x03kid\x12\x18\n" +
+	"\acurrent\x18\x02 \x01(\bR\acurrent\x12\x12\n" +
+	"\x04next\x18\x03 \x01(\bR\x04next\x12\x1a\n" +
+	"\bprevious\x18\x04 \x01(\bR\bprevious\x12?\n" +
+	"\rcurrent_since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\fcurrentSince\x12?\n" +
+	"\rcurrent_until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\fcurrentUntil\x12\x12\n" +
+	"\x04cert\x18\a \x01(\tR\x04cert\x12\x14\n" +
+	"\x05pkcs7\x18\b \x01(\tR\x05pkcs7\x12 \n" +
+	"\vfingerprint\x18\t \x01(\tR\vfingerprint\x12\x1e\n" +
+	"\n" +
+	"thumbprint\x18\n" +
+	" \x01(\tR\n" +
+	"thumbprint\x12\x18\n" +
+	"\arevoked\x18\v \x01(\bR\arevoked\x129\n" +
+	"\n" +
+	"revoked_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\trevokedAt\x12\x12\n" +
+	"\x04spec\x18\r \x01(\tR\x04spec\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x0e \x01(\x03R\n" +
+	"generation\x12\x14\n" +
+	"\x05state\x18\x0f \x01(\tR\x05state\"$\n" +
+	"\n" +
+	"CSRRequest\x12\x16\n" +
+	"\x06keyset\x18\x01 \x01(\tR\x06keyset\"I\n" +
+	"\vCSRResponse\x12:\n" +
+	"\brequests\x18\x01 \x03(\v2\x1e.keysetd.v1.CertificateRequestR\brequests\"\xe4\x01\n" +
+	"\x12CertificateRequest\x12\x10\n" +
+	"\x03kid\x18\x01 \x01(\tR\x03kid\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x03R\n" +
+	"generation\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x10\n" +
+	"\x03csr\x18\x04 \x01(\tR\x03csr\x127\n" +
+	"\tneeded_by\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\bneededBy\x12;\n" +
+	"\vvalid_until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"validUntil\"Z\n" +
+	"\x18ImportCertificateRequest\x12\x16\n" +
+	"\x06keyset\x18\x01 \x01(\tR\x06keyset\x12\x10\n" +
+	"\x03kid\x18\x02 \x01(\tR\x03kid\x12\x14\n" +
+	"\x05chain\x18\x03 \x01(\tR\x05chain\"G\n" +
+	"\x19ImportCertificateResponse\x12*\n" +
+	"\x06keyset\x18\x01 \x01(\v2\x12.keysetd.v1.KeysetR\x06keyset\"Q\n" +
 	"\rRotateRequest\x12\x16\n" +
 	"\x06keyset\x18\x01 \x01(\tR\x06keyset\x12\x10\n" +
 	"\x03kid\x18\x02 \x01(\tR\x03kid\x12\x16\n" +
@@ -4049,16 +4665,19 @@ const file_v1_keysetd_proto_rawDesc = "" +
 	"\x04Sign\x12\x17.keysetd.v1.SignRequest\x1a\x18.keysetd.v1.SignResponse\x12<\n" +
 	"\x05Batch\x12\x18.keysetd.v1.BatchRequest\x1a\x19.keysetd.v1.BatchResponse\x12B\n" +
 	"\aDecrypt\x12\x1a.keysetd.v1.DecryptRequest\x1a\x1b.keysetd.v1.DecryptResponse\x12?\n" +
-	"\x06GetKey\x12\x19.keysetd.v1.GetKeyRequest\x1a\x1a.keysetd.v1.GetKeyResponse2\xf9\x03\n" +
+	"\x06GetKey\x12\x19.keysetd.v1.GetKeyRequest\x1a\x1a.keysetd.v1.GetKeyResponse2\xce\x05\n" +
 	"\aKeysets\x129\n" +
 	"\x04List\x12\x17.keysetd.v1.ListRequest\x1a\x18.keysetd.v1.ListResponse\x126\n" +
 	"\x03Get\x12\x16.keysetd.v1.GetRequest\x1a\x17.keysetd.v1.GetResponse\x129\n" +
 	"\x04Plan\x12\x17.keysetd.v1.PlanRequest\x1a\x18.keysetd.v1.PlanResponse\x12B\n" +
-	"\aHistory\x12\x1a.keysetd.v1.HistoryRequest\x1a\x1b.keysetd.v1.HistoryResponse\x12?\n" +
+	"\aHistory\x12\x1a.keysetd.v1.HistoryRequest\x1a\x1b.keysetd.v1.HistoryResponse\x129\n" +
+	"\x04Keys\x12\x17.keysetd.v1.KeysRequest\x1a\x18.keysetd.v1.KeysResponse\x12?\n" +
 	"\x06Rotate\x12\x19.keysetd.v1.RotateRequest\x1a\x1a.keysetd.v1.RotateResponse\x12?\n" +
 	"\x06Revoke\x12\x19.keysetd.v1.RevokeRequest\x1a\x1a.keysetd.v1.RevokeResponse\x12?\n" +
 	"\x06Freeze\x12\x19.keysetd.v1.FreezeRequest\x1a\x1a.keysetd.v1.FreezeResponse\x129\n" +
-	"\x04Thaw\x12\x17.keysetd.v1.ThawRequest\x1a\x18.keysetd.v1.ThawResponse2\xbd\x03\n" +
+	"\x04Thaw\x12\x17.keysetd.v1.ThawRequest\x1a\x18.keysetd.v1.ThawResponse\x126\n" +
+	"\x03CSR\x12\x16.keysetd.v1.CSRRequest\x1a\x17.keysetd.v1.CSRResponse\x12`\n" +
+	"\x11ImportCertificate\x12$.keysetd.v1.ImportCertificateRequest\x1a%.keysetd.v1.ImportCertificateResponse2\xbd\x03\n" +
 	"\x05Admin\x12?\n" +
 	"\x06Reload\x12\x19.keysetd.v1.ReloadRequest\x1a\x1a.keysetd.v1.ReloadResponse\x12N\n" +
 	"\vAcceptToken\x12\x1e.keysetd.v1.AcceptTokenRequest\x1a\x1f.keysetd.v1.AcceptTokenResponse\x12E\n" +
@@ -4080,7 +4699,7 @@ func file_v1_keysetd_proto_rawDescGZIP() []byte {
 	return file_v1_keysetd_proto_rawDescData
 }
 
-var file_v1_keysetd_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_v1_keysetd_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
 var file_v1_keysetd_proto_goTypes = []any{
 	(*SignJWTRequest)(nil),              // 0: keysetd.v1.SignJWTRequest
 	(*SignJWTResponse)(nil),             // 1: keysetd.v1.SignJWTResponse
@@ -4113,32 +4732,40 @@ var file_v1_keysetd_proto_goTypes = []any{
 	(*HistoryRequest)(nil),              // 28: keysetd.v1.HistoryRequest
 	(*HistoryResponse)(nil),             // 29: keysetd.v1.HistoryResponse
 	(*Event)(nil),                       // 30: keysetd.v1.Event
-	(*RotateRequest)(nil),               // 31: keysetd.v1.RotateRequest
-	(*RotateResponse)(nil),              // 32: keysetd.v1.RotateResponse
-	(*RevokeRequest)(nil),               // 33: keysetd.v1.RevokeRequest
-	(*RevokeResponse)(nil),              // 34: keysetd.v1.RevokeResponse
-	(*FreezeRequest)(nil),               // 35: keysetd.v1.FreezeRequest
-	(*FreezeResponse)(nil),              // 36: keysetd.v1.FreezeResponse
-	(*ThawRequest)(nil),                 // 37: keysetd.v1.ThawRequest
-	(*ThawResponse)(nil),                // 38: keysetd.v1.ThawResponse
-	(*ReloadRequest)(nil),               // 39: keysetd.v1.ReloadRequest
-	(*ReloadResponse)(nil),              // 40: keysetd.v1.ReloadResponse
-	(*KeysetChange)(nil),                // 41: keysetd.v1.KeysetChange
-	(*AcceptTokenRequest)(nil),          // 42: keysetd.v1.AcceptTokenRequest
-	(*AcceptTokenResponse)(nil),         // 43: keysetd.v1.AcceptTokenResponse
-	(*RetryPINRequest)(nil),             // 44: keysetd.v1.RetryPINRequest
-	(*RetryPINResponse)(nil),            // 45: keysetd.v1.RetryPINResponse
-	(*AcceptClockRequest)(nil),          // 46: keysetd.v1.AcceptClockRequest
-	(*AcceptClockResponse)(nil),         // 47: keysetd.v1.AcceptClockResponse
-	(*WhoAmIRequest)(nil),               // 48: keysetd.v1.WhoAmIRequest
-	(*WhoAmIResponse)(nil),              // 49: keysetd.v1.WhoAmIResponse
-	(*Grant)(nil),                       // 50: keysetd.v1.Grant
-	(*PolicyTestRequest)(nil),           // 51: keysetd.v1.PolicyTestRequest
-	(*PolicyTestResponse)(nil),          // 52: keysetd.v1.PolicyTestResponse
-	(*timestamppb.Timestamp)(nil),       // 53: google.protobuf.Timestamp
+	(*KeysRequest)(nil),                 // 31: keysetd.v1.KeysRequest
+	(*KeysResponse)(nil),                // 32: keysetd.v1.KeysResponse
+	(*ListedKey)(nil),                   // 33: keysetd.v1.ListedKey
+	(*CSRRequest)(nil),                  // 34: keysetd.v1.CSRRequest
+	(*CSRResponse)(nil),                 // 35: keysetd.v1.CSRResponse
+	(*CertificateRequest)(nil),          // 36: keysetd.v1.CertificateRequest
+	(*ImportCertificateRequest)(nil),    // 37: keysetd.v1.ImportCertificateRequest
+	(*ImportCertificateResponse)(nil),   // 38: keysetd.v1.ImportCertificateResponse
+	(*RotateRequest)(nil),               // 39: keysetd.v1.RotateRequest
+	(*RotateResponse)(nil),              // 40: keysetd.v1.RotateResponse
+	(*RevokeRequest)(nil),               // 41: keysetd.v1.RevokeRequest
+	(*RevokeResponse)(nil),              // 42: keysetd.v1.RevokeResponse
+	(*FreezeRequest)(nil),               // 43: keysetd.v1.FreezeRequest
+	(*FreezeResponse)(nil),              // 44: keysetd.v1.FreezeResponse
+	(*ThawRequest)(nil),                 // 45: keysetd.v1.ThawRequest
+	(*ThawResponse)(nil),                // 46: keysetd.v1.ThawResponse
+	(*ReloadRequest)(nil),               // 47: keysetd.v1.ReloadRequest
+	(*ReloadResponse)(nil),              // 48: keysetd.v1.ReloadResponse
+	(*KeysetChange)(nil),                // 49: keysetd.v1.KeysetChange
+	(*AcceptTokenRequest)(nil),          // 50: keysetd.v1.AcceptTokenRequest
+	(*AcceptTokenResponse)(nil),         // 51: keysetd.v1.AcceptTokenResponse
+	(*RetryPINRequest)(nil),             // 52: keysetd.v1.RetryPINRequest
+	(*RetryPINResponse)(nil),            // 53: keysetd.v1.RetryPINResponse
+	(*AcceptClockRequest)(nil),          // 54: keysetd.v1.AcceptClockRequest
+	(*AcceptClockResponse)(nil),         // 55: keysetd.v1.AcceptClockResponse
+	(*WhoAmIRequest)(nil),               // 56: keysetd.v1.WhoAmIRequest
+	(*WhoAmIResponse)(nil),              // 57: keysetd.v1.WhoAmIResponse
+	(*Grant)(nil),                       // 58: keysetd.v1.Grant
+	(*PolicyTestRequest)(nil),           // 59: keysetd.v1.PolicyTestRequest
+	(*PolicyTestResponse)(nil),          // 60: keysetd.v1.PolicyTestResponse
+	(*timestamppb.Timestamp)(nil),       // 61: google.protobuf.Timestamp
 }
 var file_v1_keysetd_proto_depIdxs = []int32{
-	53, // 0: keysetd.v1.SignClientAssertionResponse.expires_at:type_name -> google.protobuf.Timestamp
+	61, // 0: keysetd.v1.SignClientAssertionResponse.expires_at:type_name -> google.protobuf.Timestamp
 	11, // 1: keysetd.v1.BatchRequest.items:type_name -> keysetd.v1.BatchItem
 	0,  // 2: keysetd.v1.BatchItem.jwt:type_name -> keysetd.v1.SignJWTRequest
 	4,  // 3: keysetd.v1.BatchItem.sign:type_name -> keysetd.v1.SignRequest
@@ -4152,80 +4779,94 @@ var file_v1_keysetd_proto_depIdxs = []int32{
 	24, // 11: keysetd.v1.ListResponse.tokens:type_name -> keysetd.v1.Token
 	19, // 12: keysetd.v1.GetResponse.keyset:type_name -> keysetd.v1.Keyset
 	21, // 13: keysetd.v1.Keyset.generations:type_name -> keysetd.v1.Generation
-	53, // 14: keysetd.v1.Keyset.frozen_until:type_name -> google.protobuf.Timestamp
+	61, // 14: keysetd.v1.Keyset.frozen_until:type_name -> google.protobuf.Timestamp
 	20, // 15: keysetd.v1.Keyset.coming:type_name -> keysetd.v1.Coming
 	23, // 16: keysetd.v1.Keyset.revoked:type_name -> keysetd.v1.RevokedKey
-	53, // 17: keysetd.v1.Keyset.next_rotation:type_name -> google.protobuf.Timestamp
-	53, // 18: keysetd.v1.Coming.at:type_name -> google.protobuf.Timestamp
-	53, // 19: keysetd.v1.Generation.since:type_name -> google.protobuf.Timestamp
-	53, // 20: keysetd.v1.Generation.until:type_name -> google.protobuf.Timestamp
+	61, // 17: keysetd.v1.Keyset.next_rotation:type_name -> google.protobuf.Timestamp
+	61, // 18: keysetd.v1.Coming.at:type_name -> google.protobuf.Timestamp
+	61, // 19: keysetd.v1.Generation.since:type_name -> google.protobuf.Timestamp
+	61, // 20: keysetd.v1.Generation.until:type_name -> google.protobuf.Timestamp
 	22, // 21: keysetd.v1.Generation.keys:type_name -> keysetd.v1.Key
-	53, // 22: keysetd.v1.Key.lost:type_name -> google.protobuf.Timestamp
-	53, // 23: keysetd.v1.Key.not_after:type_name -> google.protobuf.Timestamp
-	53, // 24: keysetd.v1.RevokedKey.at:type_name -> google.protobuf.Timestamp
-	53, // 25: keysetd.v1.Token.since:type_name -> google.protobuf.Timestamp
+	61, // 22: keysetd.v1.Key.lost:type_name -> google.protobuf.Timestamp
+	61, // 23: keysetd.v1.Key.not_after:type_name -> google.protobuf.Timestamp
+	61, // 24: keysetd.v1.RevokedKey.at:type_name -> google.protobuf.Timestamp
+	61, // 25: keysetd.v1.Token.since:type_name -> google.protobuf.Timestamp
 	27, // 26: keysetd.v1.PlanResponse.steps:type_name -> keysetd.v1.PlannedStep
-	53, // 27: keysetd.v1.PlannedStep.at:type_name -> google.protobuf.Timestamp
+	61, // 27: keysetd.v1.PlannedStep.at:type_name -> google.protobuf.Timestamp
 	30, // 28: keysetd.v1.HistoryResponse.events:type_name -> keysetd.v1.Event
-	53, // 29: keysetd.v1.Event.at:type_name -> google.protobuf.Timestamp
-	19, // 30: keysetd.v1.RotateResponse.keyset:type_name -> keysetd.v1.Keyset
-	19, // 31: keysetd.v1.RevokeResponse.keyset:type_name -> keysetd.v1.Keyset
-	23, // 32: keysetd.v1.RevokeResponse.revoked:type_name -> keysetd.v1.RevokedKey
-	53, // 33: keysetd.v1.RevokeResponse.accepted_until:type_name -> google.protobuf.Timestamp
-	53, // 34: keysetd.v1.RevokeResponse.refused_until:type_name -> google.protobuf.Timestamp
-	53, // 35: keysetd.v1.FreezeRequest.until:type_name -> google.protobuf.Timestamp
-	19, // 36: keysetd.v1.FreezeResponse.keyset:type_name -> keysetd.v1.Keyset
-	19, // 37: keysetd.v1.ThawResponse.keyset:type_name -> keysetd.v1.Keyset
-	41, // 38: keysetd.v1.ReloadResponse.changes:type_name -> keysetd.v1.KeysetChange
-	53, // 39: keysetd.v1.KeysetChange.at:type_name -> google.protobuf.Timestamp
-	24, // 40: keysetd.v1.AcceptTokenResponse.token:type_name -> keysetd.v1.Token
-	24, // 41: keysetd.v1.RetryPINResponse.token:type_name -> keysetd.v1.Token
-	50, // 42: keysetd.v1.WhoAmIResponse.grants:type_name -> keysetd.v1.Grant
-	0,  // 43: keysetd.v1.Signer.SignJWT:input_type -> keysetd.v1.SignJWTRequest
-	2,  // 44: keysetd.v1.Signer.SignClientAssertion:input_type -> keysetd.v1.SignClientAssertionRequest
-	4,  // 45: keysetd.v1.Signer.Sign:input_type -> keysetd.v1.SignRequest
-	10, // 46: keysetd.v1.Signer.Batch:input_type -> keysetd.v1.BatchRequest
-	6,  // 47: keysetd.v1.Signer.Decrypt:input_type -> keysetd.v1.DecryptRequest
-	8,  // 48: keysetd.v1.Signer.GetKey:input_type -> keysetd.v1.GetKeyRequest
-	15, // 49: keysetd.v1.Keysets.List:input_type -> keysetd.v1.ListRequest
-	17, // 50: keysetd.v1.Keysets.Get:input_type -> keysetd.v1.GetRequest
-	25, // 51: keysetd.v1.Keysets.Plan:input_type -> keysetd.v1.PlanRequest
-	28, // 52: keysetd.v1.Keysets.History:input_type -> keysetd.v1.HistoryRequest
-	31, // 53: keysetd.v1.Keysets.Rotate:input_type -> keysetd.v1.RotateRequest
-	33, // 54: keysetd.v1.Keysets.Revoke:input_type -> keysetd.v1.RevokeRequest
-	35, // 55: keysetd.v1.Keysets.Freeze:input_type -> keysetd.v1.FreezeRequest
-	37, // 56: keysetd.v1.Keysets.Thaw:input_type -> keysetd.v1.ThawRequest
-	39, // 57: keysetd.v1.Admin.Reload:input_type -> keysetd.v1.ReloadRequest
-	42, // 58: keysetd.v1.Admin.AcceptToken:input_type -> keysetd.v1.AcceptTokenRequest
-	44, // 59: keysetd.v1.Admin.RetryPIN:input_type -> keysetd.v1.RetryPINRequest
-	46, // 60: keysetd.v1.Admin.AcceptClock:input_type -> keysetd.v1.AcceptClockRequest
-	48, // 61: keysetd.v1.Admin.WhoAmI:input_type -> keysetd.v1.WhoAmIRequest
-	51, // 62: keysetd.v1.Admin.PolicyTest:input_type -> keysetd.v1.PolicyTestRequest
-	1,  // 63: keysetd.v1.Signer.SignJWT:output_type -> keysetd.v1.SignJWTResponse
-	3,  // 64: keysetd.v1.Signer.SignClientAssertion:output_type -> keysetd.v1.SignClientAssertionResponse
-	5,  // 65: keysetd.v1.Signer.Sign:output_type -> keysetd.v1.SignResponse
-	12, // 66: keysetd.v1.Signer.Batch:output_type -> keysetd.v1.BatchResponse
-	7,  // 67: keysetd.v1.Signer.Decrypt:output_type -> keysetd.v1.DecryptResponse
-	9,  // 68: keysetd.v1.Signer.GetKey:output_type -> keysetd.v1.GetKeyResponse
-	16, // 69: keysetd.v1.Keysets.List:output_type -> keysetd.v1.ListResponse
-	18, // 70: keysetd.v1.Keysets.Get:output_type -> keysetd.v1.GetResponse
-	26, // 71: keysetd.v1.Keysets.Plan:output_type -> keysetd.v1.PlanResponse
-	29, // 72: keysetd.v1.Keysets.History:output_type -> keysetd.v1.HistoryResponse
-	32, // 73: keysetd.v1.Keysets.Rotate:output_type -> keysetd.v1.RotateResponse
-	34, // 74: keysetd.v1.Keysets.Revoke:output_type -> keysetd.v1.RevokeResponse
-	36, // 75: keysetd.v1.Keysets.Freeze:output_type -> keysetd.v1.FreezeResponse
-	38, // 76: keysetd.v1.Keysets.Thaw:output_type -> keysetd.v1.ThawResponse
-	40, // 77: keysetd.v1.Admin.Reload:output_type -> keysetd.v1.ReloadResponse
-	43, // 78: keysetd.v1.Admin.AcceptToken:output_type -> keysetd.v1.AcceptTokenResponse
-	45, // 79: keysetd.v1.Admin.RetryPIN:output_type -> keysetd.v1.RetryPINResponse
-	47, // 80: keysetd.v1.Admin.AcceptClock:output_type -> keysetd.v1.AcceptClockResponse
-	49, // 81: keysetd.v1.Admin.WhoAmI:output_type -> keysetd.v1.WhoAmIResponse
-	52, // 82: keysetd.v1.Admin.PolicyTest:output_type -> keysetd.v1.PolicyTestResponse
-	63, // [63:83] is the sub-list for method output_type
-	43, // [43:63] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	61, // 29: keysetd.v1.Event.at:type_name -> google.protobuf.Timestamp
+	33, // 30: keysetd.v1.KeysResponse.keys:type_name -> keysetd.v1.ListedKey
+	61, // 31: keysetd.v1.ListedKey.current_since:type_name -> google.protobuf.Timestamp
+	61, // 32: keysetd.v1.ListedKey.current_until:type_name -> google.protobuf.Timestamp
+	61, // 33: keysetd.v1.ListedKey.revoked_at:type_name -> google.protobuf.Timestamp
+	36, // 34: keysetd.v1.CSRResponse.requests:type_name -> keysetd.v1.CertificateRequest
+	61, // 35: keysetd.v1.CertificateRequest.needed_by:type_name -> google.protobuf.Timestamp
+	61, // 36: keysetd.v1.CertificateRequest.valid_until:type_name -> google.protobuf.Timestamp
+	19, // 37: keysetd.v1.ImportCertificateResponse.keyset:type_name -> keysetd.v1.Keyset
+	19, // 38: keysetd.v1.RotateResponse.keyset:type_name -> keysetd.v1.Keyset
+	19, // 39: keysetd.v1.RevokeResponse.keyset:type_name -> keysetd.v1.Keyset
+	23, // 40: keysetd.v1.RevokeResponse.revoked:type_name -> keysetd.v1.RevokedKey
+	61, // 41: keysetd.v1.RevokeResponse.accepted_until:type_name -> google.protobuf.Timestamp
+	61, // 42: keysetd.v1.RevokeResponse.refused_until:type_name -> google.protobuf.Timestamp
+	61, // 43: keysetd.v1.FreezeRequest.until:type_name -> google.protobuf.Timestamp
+	19, // 44: keysetd.v1.FreezeResponse.keyset:type_name -> keysetd.v1.Keyset
+	19, // 45: keysetd.v1.ThawResponse.keyset:type_name -> keysetd.v1.Keyset
+	49, // 46: keysetd.v1.ReloadResponse.changes:type_name -> keysetd.v1.KeysetChange
+	61, // 47: keysetd.v1.KeysetChange.at:type_name -> google.protobuf.Timestamp
+	24, // 48: keysetd.v1.AcceptTokenResponse.token:type_name -> keysetd.v1.Token
+	24, // 49: keysetd.v1.RetryPINResponse.token:type_name -> keysetd.v1.Token
+	58, // 50: keysetd.v1.WhoAmIResponse.grants:type_name -> keysetd.v1.Grant
+	0,  // 51: keysetd.v1.Signer.SignJWT:input_type -> keysetd.v1.SignJWTRequest
+	2,  // 52: keysetd.v1.Signer.SignClientAssertion:input_type -> keysetd.v1.SignClientAssertionRequest
+	4,  // 53: keysetd.v1.Signer.Sign:input_type -> keysetd.v1.SignRequest
+	10, // 54: keysetd.v1.Signer.Batch:input_type -> keysetd.v1.BatchRequest
+	6,  // 55: keysetd.v1.Signer.Decrypt:input_type -> keysetd.v1.DecryptRequest
+	8,  // 56: keysetd.v1.Signer.GetKey:input_type -> keysetd.v1.GetKeyRequest
+	15, // 57: keysetd.v1.Keysets.List:input_type -> keysetd.v1.ListRequest
+	17, // 58: keysetd.v1.Keysets.Get:input_type -> keysetd.v1.GetRequest
+	25, // 59: keysetd.v1.Keysets.Plan:input_type -> keysetd.v1.PlanRequest
+	28, // 60: keysetd.v1.Keysets.History:input_type -> keysetd.v1.HistoryRequest
+	31, // 61: keysetd.v1.Keysets.Keys:input_type -> keysetd.v1.KeysRequest
+	39, // 62: keysetd.v1.Keysets.Rotate:input_type -> keysetd.v1.RotateRequest
+	41, // 63: keysetd.v1.Keysets.Revoke:input_type -> keysetd.v1.RevokeRequest
+	43, // 64: keysetd.v1.Keysets.Freeze:input_type -> keysetd.v1.FreezeRequest
+	45, // 65: keysetd.v1.Keysets.Thaw:input_type -> keysetd.v1.ThawRequest
+	34, // 66: keysetd.v1.Keysets.CSR:input_type -> keysetd.v1.CSRRequest
+	37, // 67: keysetd.v1.Keysets.ImportCertificate:input_type -> keysetd.v1.ImportCertificateRequest
+	47, // 68: keysetd.v1.Admin.Reload:input_type -> keysetd.v1.ReloadRequest
+	50, // 69: keysetd.v1.Admin.AcceptToken:input_type -> keysetd.v1.AcceptTokenRequest
+	52, // 70: keysetd.v1.Admin.RetryPIN:input_type -> keysetd.v1.RetryPINRequest
+	54, // 71: keysetd.v1.Admin.AcceptClock:input_type -> keysetd.v1.AcceptClockRequest
+	56, // 72: keysetd.v1.Admin.WhoAmI:input_type -> keysetd.v1.WhoAmIRequest
+	59, // 73: keysetd.v1.Admin.PolicyTest:input_type -> keysetd.v1.PolicyTestRequest
+	1,  // 74: keysetd.v1.Signer.SignJWT:output_type -> keysetd.v1.SignJWTResponse
+	3,  // 75: keysetd.v1.Signer.SignClientAssertion:output_type -> keysetd.v1.SignClientAssertionResponse
+	5,  // 76: keysetd.v1.Signer.Sign:output_type -> keysetd.v1.SignResponse
+	12, // 77: keysetd.v1.Signer.Batch:output_type -> keysetd.v1.BatchResponse
+	7,  // 78: keysetd.v1.Signer.Decrypt:output_type -> keysetd.v1.DecryptResponse
+	9,  // 79: keysetd.v1.Signer.GetKey:output_type -> keysetd.v1.GetKeyResponse
+	16, // 80: keysetd.v1.Keysets.List:output_type -> keysetd.v1.ListResponse
+	18, // 81: keysetd.v1.Keysets.Get:output_type -> keysetd.v1.GetResponse
+	26, // 82: keysetd.v1.Keysets.Plan:output_type -> keysetd.v1.PlanResponse
+	29, // 83: keysetd.v1.Keysets.History:output_type -> keysetd.v1.HistoryResponse
+	32, // 84: keysetd.v1.Keysets.Keys:output_type -> keysetd.v1.KeysResponse
+	40, // 85: keysetd.v1.Keysets.Rotate:output_type -> keysetd.v1.RotateResponse
+	42, // 86: keysetd.v1.Keysets.Revoke:output_type -> keysetd.v1.RevokeResponse
+	44, // 87: keysetd.v1.Keysets.Freeze:output_type -> keysetd.v1.FreezeResponse
+	46, // 88: keysetd.v1.Keysets.Thaw:output_type -> keysetd.v1.ThawResponse
+	35, // 89: keysetd.v1.Keysets.CSR:output_type -> keysetd.v1.CSRResponse
+	38, // 90: keysetd.v1.Keysets.ImportCertificate:output_type -> keysetd.v1.ImportCertificateResponse
+	48, // 91: keysetd.v1.Admin.Reload:output_type -> keysetd.v1.ReloadResponse
+	51, // 92: keysetd.v1.Admin.AcceptToken:output_type -> keysetd.v1.AcceptTokenResponse
+	53, // 93: keysetd.v1.Admin.RetryPIN:output_type -> keysetd.v1.RetryPINResponse
+	55, // 94: keysetd.v1.Admin.AcceptClock:output_type -> keysetd.v1.AcceptClockResponse
+	57, // 95: keysetd.v1.Admin.WhoAmI:output_type -> keysetd.v1.WhoAmIResponse
+	60, // 96: keysetd.v1.Admin.PolicyTest:output_type -> keysetd.v1.PolicyTestResponse
+	74, // [74:97] is the sub-list for method output_type
+	51, // [51:74] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_v1_keysetd_proto_init() }
@@ -4253,16 +4894,16 @@ func file_v1_keysetd_proto_init() {
 		(*BatchResult_ClientAssertion)(nil),
 		(*BatchResult_Error)(nil),
 	}
-	file_v1_keysetd_proto_msgTypes[49].OneofWrappers = []any{}
-	file_v1_keysetd_proto_msgTypes[51].OneofWrappers = []any{}
-	file_v1_keysetd_proto_msgTypes[52].OneofWrappers = []any{}
+	file_v1_keysetd_proto_msgTypes[57].OneofWrappers = []any{}
+	file_v1_keysetd_proto_msgTypes[59].OneofWrappers = []any{}
+	file_v1_keysetd_proto_msgTypes[60].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v1_keysetd_proto_rawDesc), len(file_v1_keysetd_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   53,
+			NumMessages:   61,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -335,14 +335,17 @@ var Signer_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Keysets_List_FullMethodName    = "/keysetd.v1.Keysets/List"
-	Keysets_Get_FullMethodName     = "/keysetd.v1.Keysets/Get"
-	Keysets_Plan_FullMethodName    = "/keysetd.v1.Keysets/Plan"
-	Keysets_History_FullMethodName = "/keysetd.v1.Keysets/History"
-	Keysets_Rotate_FullMethodName  = "/keysetd.v1.Keysets/Rotate"
-	Keysets_Revoke_FullMethodName  = "/keysetd.v1.Keysets/Revoke"
-	Keysets_Freeze_FullMethodName  = "/keysetd.v1.Keysets/Freeze"
-	Keysets_Thaw_FullMethodName    = "/keysetd.v1.Keysets/Thaw"
+	Keysets_List_FullMethodName              = "/keysetd.v1.Keysets/List"
+	Keysets_Get_FullMethodName               = "/keysetd.v1.Keysets/Get"
+	Keysets_Plan_FullMethodName              = "/keysetd.v1.Keysets/Plan"
+	Keysets_History_FullMethodName           = "/keysetd.v1.Keysets/History"
+	Keysets_Keys_FullMethodName              = "/keysetd.v1.Keysets/Keys"
+	Keysets_Rotate_FullMethodName            = "/keysetd.v1.Keysets/Rotate"
+	Keysets_Revoke_FullMethodName            = "/keysetd.v1.Keysets/Revoke"
+	Keysets_Freeze_FullMethodName            = "/keysetd.v1.Keysets/Freeze"
+	Keysets_Thaw_FullMethodName              = "/keysetd.v1.Keysets/Thaw"
+	Keysets_CSR_FullMethodName               = "/keysetd.v1.Keysets/CSR"
+	Keysets_ImportCertificate_FullMethodName = "/keysetd.v1.Keysets/ImportCertificate"
 )
 
 // KeysetsClient is the client API for Keysets service.
@@ -354,12 +357,14 @@ const (
 type KeysetsClient interface {
 	// List returns the keysets that the caller may read.
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
-	// Get returns one keyset: operation read, as Plan and History.
+	// Get returns one keyset: operation read, as Plan, History and Keys.
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
 	// Plan tells what will happen if nothing else does.
 	Plan(ctx context.Context, in *PlanRequest, opts ...grpc.CallOption) (*PlanResponse, error)
 	// History tells what was, oldest first.
 	History(ctx context.Context, in *HistoryRequest, opts ...grpc.CallOption) (*HistoryResponse, error)
+	// Keys returns a keyset's keys with their certificates, and those that were revoked.
+	Keys(ctx context.Context, in *KeysRequest, opts ...grpc.CallOption) (*KeysResponse, error)
 	// Rotate has the pending generation sign, if it may: operation rotate.
 	Rotate(ctx context.Context, in *RotateRequest, opts ...grpc.CallOption) (*RotateResponse, error)
 	// Revoke takes a key, or all of a keyset's, out of service for ever: operation revoke.
@@ -368,6 +373,10 @@ type KeysetsClient interface {
 	Freeze(ctx context.Context, in *FreezeRequest, opts ...grpc.CallOption) (*FreezeResponse, error)
 	// Thaw ends what Freeze began: operation freeze.
 	Thaw(ctx context.Context, in *ThawRequest, opts ...grpc.CallOption) (*ThawResponse, error)
+	// CSR returns the requests of keys for certificates from outside: operation certificate.
+	CSR(ctx context.Context, in *CSRRequest, opts ...grpc.CallOption) (*CSRResponse, error)
+	// ImportCertificate takes the chain that was issued for a key: operation certificate.
+	ImportCertificate(ctx context.Context, in *ImportCertificateRequest, opts ...grpc.CallOption) (*ImportCertificateResponse, error)
 }
 
 type keysetsClient struct {
@@ -418,6 +427,16 @@ func (c *keysetsClient) History(ctx context.Context, in *HistoryRequest, opts ..
 	return out, nil
 }
 
+func (c *keysetsClient) Keys(ctx context.Context, in *KeysRequest, opts ...grpc.CallOption) (*KeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(KeysResponse)
+	err := c.cc.Invoke(ctx, Keysets_Keys_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *keysetsClient) Rotate(ctx context.Context, in *RotateRequest, opts ...grpc.CallOption) (*RotateResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RotateResponse)
@@ -458,6 +477,26 @@ func (c *keysetsClient) Thaw(ctx context.Context, in *ThawRequest, opts ...grpc.
 	return out, nil
 }
 
+func (c *keysetsClient) CSR(ctx context.Context, in *CSRRequest, opts ...grpc.CallOption) (*CSRResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CSRResponse)
+	err := c.cc.Invoke(ctx, Keysets_CSR_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *keysetsClient) ImportCertificate(ctx context.Context, in *ImportCertificateRequest, opts ...grpc.CallOption) (*ImportCertificateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ImportCertificateResponse)
+	err := c.cc.Invoke(ctx, Keysets_ImportCertificate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // KeysetsServer is the server API for Keysets service.
 // All implementations must embed UnimplementedKeysetsServer
 // for forward compatibility.
@@ -467,12 +506,14 @@ func (c *keysetsClient) Thaw(ctx context.Context, in *ThawRequest, opts ...grpc.
 type KeysetsServer interface {
 	// List returns the keysets that the caller may read.
 	List(context.Context, *ListRequest) (*ListResponse, error)
-	// Get returns one keyset: operation read, as Plan and History.
+	// Get returns one keyset: operation read, as Plan, History and Keys.
 	Get(context.Context, *GetRequest) (*GetResponse, error)
 	// Plan tells what will happen if nothing else does.
 	Plan(context.Context, *PlanRequest) (*PlanResponse, error)
 	// History tells what was, oldest first.
 	History(context.Context, *HistoryRequest) (*HistoryResponse, error)
+	// Keys returns a keyset's keys with their certificates, and those that were revoked.
+	Keys(context.Context, *KeysRequest) (*KeysResponse, error)
 	// Rotate has the pending generation sign, if it may: operation rotate.
 	Rotate(context.Context, *RotateRequest) (*RotateResponse, error)
 	// Revoke takes a key, or all of a keyset's, out of service for ever: operation revoke.
@@ -481,6 +522,10 @@ type KeysetsServer interface {
 	Freeze(context.Context, *FreezeRequest) (*FreezeResponse, error)
 	// Thaw ends what Freeze began: operation freeze.
 	Thaw(context.Context, *ThawRequest) (*ThawResponse, error)
+	// CSR returns the requests of keys for certificates from outside: operation certificate.
+	CSR(context.Context, *CSRRequest) (*CSRResponse, error)
+	// ImportCertificate takes the chain that was issued for a key: operation certificate.
+	ImportCertificate(context.Context, *ImportCertificateRequest) (*ImportCertificateResponse, error)
 	mustEmbedUnimplementedKeysetsServer()
 }
 
@@ -503,6 +548,9 @@ func (UnimplementedKeysetsServer) Plan(context.Context, *PlanRequest) (*PlanResp
 func (UnimplementedKeysetsServer) History(context.Context, *HistoryRequest) (*HistoryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method History not implemented")
 }
+func (UnimplementedKeysetsServer) Keys(context.Context, *KeysRequest) (*KeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Keys not implemented")
+}
 func (UnimplementedKeysetsServer) Rotate(context.Context, *RotateRequest) (*RotateResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Rotate not implemented")
 }
@@ -514,6 +562,12 @@ func (UnimplementedKeysetsServer) Freeze(context.Context, *FreezeRequest) (*Free
 }
 func (UnimplementedKeysetsServer) Thaw(context.Context, *ThawRequest) (*ThawResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Thaw not implemented")
+}
+func (UnimplementedKeysetsServer) CSR(context.Context, *CSRRequest) (*CSRResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CSR not implemented")
+}
+func (UnimplementedKeysetsServer) ImportCertificate(context.Context, *ImportCertificateRequest) (*ImportCertificateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ImportCertificate not implemented")
 }
 func (UnimplementedKeysetsServer) mustEmbedUnimplementedKeysetsServer() {}
 func (UnimplementedKeysetsServer) testEmbeddedByValue()                 {}
@@ -608,6 +662,24 @@ func _Keysets_History_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Keysets_Keys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(KeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(KeysetsServer).Keys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Keysets_Keys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(KeysetsServer).Keys(ctx, req.(*KeysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Keysets_Rotate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RotateRequest)
 	if err := dec(in); err != nil {
@@ -680,6 +752,42 @@ func _Keysets_Thaw_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Keysets_CSR_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CSRRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(KeysetsServer).CSR(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Keysets_CSR_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(KeysetsServer).CSR(ctx, req.(*CSRRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Keysets_ImportCertificate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ImportCertificateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(KeysetsServer).ImportCertificate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Keysets_ImportCertificate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(KeysetsServer).ImportCertificate(ctx, req.(*ImportCertificateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Keysets_ServiceDesc is the grpc.ServiceDesc for Keysets service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -704,6 +812,10 @@ var Keysets_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Keysets_History_Handler,
 		},
 		{
+			MethodName: "Keys",
+			Handler:    _Keysets_Keys_Handler,
+		},
+		{
 			MethodName: "Rotate",
 			Handler:    _Keysets_Rotate_Handler,
 		},
@@ -718,6 +830,14 @@ var Keysets_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Thaw",
 			Handler:    _Keysets_Thaw_Handler,
+		},
+		{
+			MethodName: "CSR",
+			Handler:    _Keysets_CSR_Handler,
+		},
+		{
+			MethodName: "ImportCertificate",
+			Handler:    _Keysets_ImportCertificate_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
