@@ -34,7 +34,7 @@ bench: deps-run build ## a C loop over the token beside the daemon: throughput a
 	$(GO) run ./scripts/bench -keysetd $(BIN)/keysetd -cloop $(BIN)/cloop $(BENCHFLAGS)
 
 soak: deps-test ## what takes longer than a test may: a thousand failures, long outages, each fuzz target for FUZZTIME
-	KEYSETD_SOAK=1 $(GO) test -count=1 -timeout 60m ./hsm/hsmtest ./cmd/keysetd
+	KEYSETD_SOAK=1 $(GO) test -count=1 -timeout 60m ./hsm/hsmtest ./rotation ./cmd/keysetd
 	scripts/fuzz.sh $(FUZZTIME)
 
 generate: ## the Go code of api/v1/keysetd.proto, linted and formatted

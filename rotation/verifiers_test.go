@@ -186,6 +186,9 @@ func (v *Verifiers) swap(doc Document, policy Policy, maxAge time.Duration, now 
 	}
 	if signs && active.Number != old.Number && policy.awaitsChain() && !v.waived[active.Number] {
 		for _, key := range active.Keys {
+			if _, until := doc.span(key, policy); !until.IsZero() && !now.Before(until) {
+				continue // it left the page between the decision and its effect: as when that happens to the active one
+			}
 			for _, b := range v.bodies {
 				if v.held(b, now) && b.bare[string(key.ID)] {
 					return fmt.Errorf("%v: generation %d signs, a body without the chain of %s is used until %v and %v", now, active.Number, key.KID, b.until, b.slack)
